@@ -1,0 +1,1 @@
+"""From payload to verdicts: courier, verdict table, dead letters."""

@@ -1,0 +1,1 @@
+"""All I/O: files, watching, HTTP, state, clock."""

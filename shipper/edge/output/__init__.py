@@ -1,0 +1,1 @@
+"""Outputs: where payloads go. One file each."""

@@ -1,0 +1,1 @@
+"""Documents: splice, index name, deterministic id, bulk body."""

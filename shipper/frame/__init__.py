@@ -1,0 +1,1 @@
+"""What is one record: lines, docker json-file."""

@@ -1,0 +1,1 @@
+"""The nouns all other packages share: span, batch, columns, payload, verdicts, errors."""

@@ -1,0 +1,131 @@
+"""Batch and SafeBatch: the unit of work, as bytes.
+
+RULES
+- A batch is a block of framed records ("rows") of one stream, in source order. Rows are never added, removed or
+  reordered after framing; a row that must not go on is marked dropped, with a reason, and keeps its place.
+- In `block` every row is followed by one newline. Where `ends` is None no row contains a newline itself, so that the block
+  may be split at them; otherwise `ends[i]` is the position of the newline that ends row i.
+- Each row has an origin: [start, stop) in bytes of the source (decompressed, before transcoding), terminator included.
+  `starts`/`stops` hold it; where both are None the rows are contiguous lines of the source, the first at `base`.
+- `Batch` holds unredacted bytes and must not be logged, decoded or stored. Only `shipper.redact.gate` makes a `SafeBatch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """Who wrote a row, said in words that have passed the gate: safe for documents, metrics and the agent's own log."""
+
+    id: str
+    """The identity: 128 random bits, 22 characters of base64url. Minted once for a file, kept in the checkpoint."""
+    common: bytes
+    """The fragment all its documents share, `"file":{"path":"…"}},"host":{"name":"…"}` (see `encode/document.py`)."""
+    path: str
+    """The redacted path, for logs and metrics."""
+    first_seen: float
+    """Unix seconds when the stream was minted; dates its records until one of them has a time of its own."""
+
+
+class Batch:
+    """Framed, unredacted rows of one stream. Owned by the chain once handed over; `block` is never mutated."""
+
+    __slots__ = ("base", "block", "count", "ends", "flags", "starts", "stops", "stream")
+
+    def __init__(
+        self,
+        stream: Stream,
+        block: bytes,
+        count: int,
+        base: int,
+        origin: tuple[Sequence[int], Sequence[int]] | None = None,
+    ) -> None:
+        """Take `count` rows in `block`; `origin` is (starts, stops), or None for contiguous lines from `base` on."""
+        self.stream = stream
+        self.block = block
+        self.count = count
+        self.base = base
+        self.starts, self.stops = origin if origin is not None else (None, None)
+        self.ends: Sequence[int] | None = None
+        self.flags: dict[int, tuple[str, ...]] = {}
+        """Marks of the frame by row: `truncated`, `unterminated`, `invalid_utf8`, `partial`."""
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and last byte of the source this batch settles, [start, stop)."""
+        if self.starts is None or self.stops is None:
+            return self.base, self.base + len(self.block)
+        return self.starts[0], self.stops[-1]
+
+
+class SafeBatch:
+    """What the gate returns: the same rows, redacted. The raw block is not reachable from it.
+
+    `edits` says where the block changed its length, as (position in this block, bytes gained), in order of position: from it
+    and the rows' lengths the origin of contiguous lines is computed, which spares one split of the raw block.
+    """
+
+    __slots__ = ("base", "block", "count", "dropped", "edits", "ends", "flags", "marks", "masked", "starts", "stops", "stream")
+
+    def __init__(self, source: Batch, block: bytes, edits: list[tuple[int, int]]) -> None:
+        """Only the gate calls this (tests/test_tidy.py holds it)."""
+        self.stream = source.stream
+        self.block = block
+        self.count = source.count
+        self.base = source.base
+        self.starts, self.stops = source.starts, source.stops
+        self.ends: Sequence[int] | None = source.ends
+        self.flags = dict(source.flags)
+        self.edits = edits
+        self.dropped: dict[int, str] = {}
+        """Rows that a rule drops whole, with the reason `redacted:<rule>`; their bytes in the block are `{}`."""
+        self.masked: dict[str, int] = {}
+        """Hits by rule id in this batch."""
+        self.marks: frozenset[str] = frozenset()
+        """Names of the guard patterns that fired somewhere in the block (see `Gate`)."""
+
+    def origin(self, lengths: list[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """Return (starts, stops) of all rows; `lengths` are those of the rows in this block, newline included. O(rows)."""
+        if self.starts is not None and self.stops is not None:
+            return self.starts, self.stops
+        if self.edits:
+            lengths = self._source_lengths(lengths)
+        bounds = list(accumulate(lengths, initial=self.base))
+        return bounds[:-1], bounds[1:]
+
+    def _source_lengths(self, lengths: list[int]) -> list[int]:
+        """Lengths of the rows as they were before the gate edited them."""
+        found = list(lengths)
+        row, end = 0, lengths[0]
+        for position, gained in self.edits:
+            while position >= end:
+                row += 1
+                end += lengths[row]
+            found[row] -= gained
+        return found
+
+
+def row_bounds(block: bytes, ends: Sequence[int] | None, position: int) -> tuple[int, int]:
+    """Return [start, end) of the row that holds `position`, the ending newline not included."""
+    if ends is None:
+        end = block.find(b"\n", position)
+        return block.rfind(b"\n", 0, position) + 1, len(block) if end < 0 else end
+    low, high = 0, len(ends)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if ends[middle] < position else (low, middle)
+    return (ends[low - 1] + 1 if low else 0), ends[low]
+
+
+def merge_counts(into: dict[str, int], more: Mapping[str, int]) -> None:
+    """Add the counts of `more` to `into`."""
+    for key, count in more.items():
+        into[key] = into.get(key, 0) + count

@@ -1,0 +1,64 @@
+"""Columns: what stages see of a batch. Lists as long as the batch, one value a row.
+
+RULES
+- Stages read `column(name)` for names they declared in `reads`; nothing else was decoded.
+- Stages never change `rows`; they add fragments (`splice`) and mark rows dropped (`drop`, `hold`).
+- A fragment is bytes that begin with a comma and are appended inside the record's object: `,"client":{...}`, or b"" for
+  nothing. Its key is declared in the stage's `adds`; a record that has that key already went through `decode` with its own
+  value moved to `shipper.record.<key>`, so a splice never makes a duplicate key.
+- A row may be dropped (or held) by one stage only: the first wins. Later stages still see it, and may skip it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+Values = Sequence[object]
+"""A column: strings, numbers, booleans, None (JSON null or absent), lists and dicts as decoded."""
+
+
+class Held(Protocol):
+    """A record of rows held back by a stage, which a generated document will stand for (see `stages/throttle.py`)."""
+
+    index: bytes | None
+    """The index name of the first held row; the chain sets it once routing is done."""
+
+
+class Columns:
+    """One batch, decoded as far as the configuration asks."""
+
+    __slots__ = ("count", "dropped", "fields", "flags", "fragments", "held", "rows", "seconds", "starts", "stops", "stream_id")
+
+    def __init__(self, stream_id: str, rows: list[bytes], fields: Mapping[str, Values]) -> None:
+        """Take the rows (each a JSON object without its last brace) and the declared columns."""
+        self.stream_id = stream_id
+        self.rows = rows
+        self.count = len(rows)
+        self.fields = fields
+        self.starts: Sequence[int] = ()
+        self.stops: Sequence[int] = ()
+        self.seconds: Sequence[int] = ()
+        """Event time of each row in whole Unix seconds (UTC), fallbacks applied; filled before the first stage."""
+        self.fragments: list[Sequence[bytes]] = []
+        self.dropped: dict[int, str] = {}
+        self.held: dict[int, Held] = {}
+        self.flags: dict[int, tuple[str, ...]] = {}
+
+    def column(self, name: str) -> Values:
+        """The declared column `name`; dotted names reach into objects. Raises KeyError for an undeclared one (a bug)."""
+        return self.fields[name]
+
+    def splice(self, fragments: Sequence[bytes]) -> None:
+        """Append one fragment a row. `fragments` is kept, not copied; it must have `count` items."""
+        self.fragments.append(fragments)
+
+    def drop(self, row: int, reason: str) -> None:
+        """Mark a row dropped, unless another stage did before."""
+        if row not in self.held:
+            self.dropped.setdefault(row, reason)
+
+    def hold(self, row: int, held: Held) -> None:
+        """Mark a row held back: it is not shipped, and settles when the document that stands for it does."""
+        assert row not in self.dropped
+        self.held[row] = held

@@ -1,0 +1,68 @@
+"""Errors by blame: the user's, the data's, the peer's, the machine's. A bug is an AssertionError and ends the process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a configuration file something stands. Lines and columns count from 1."""
+
+    path: str
+    line: int
+    column: int
+    text: str = ""
+    """The source line, without its line end."""
+    width: int = 1
+    """Characters the caret underlines."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One mistake in a configuration: where, what, and what to do about it."""
+
+    place: Place
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """`file:line:column: message`, the line, a caret under the place, the hint."""
+        where = f"{self.place.path}:{self.place.line}:{self.place.column}: {self.message}"
+        lines = [where]
+        if self.place.text:
+            lines += [f"    {self.place.text}", "    " + " " * (self.place.column - 1) + "^" * max(1, self.place.width)]
+        if self.hint:
+            lines.append(f"    {self.hint}")
+        return "\n".join(lines)
+
+
+class ConfigError(Exception):
+    """The configuration is refused. Holds every fault found, in the order of the file. Exit code 78."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        """Take the faults; at least one."""
+        assert faults
+        super().__init__("\n".join(map(str, faults)))
+        self.faults = faults
+
+
+class ComponentError(Exception):
+    """A component refuses its settings when it is made (a missing database, say).
+
+    `field` is the dotted path of the setting within the component, so that the loader can point at it.
+    """
+
+    def __init__(self, message: str, field: str = "", hint: str = "") -> None:
+        """Take what is wrong, the setting it concerns and what to do."""
+        super().__init__(message)
+        self.message, self.field, self.hint = message, field, hint
+
+
+class HostError(Exception):
+    """The machine refuses: state directory read-only, disk full, a lock held by another agent. Exit code 1."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        """Take what happened (with the path, never content) and what to do."""
+        super().__init__(message if not hint else f"{message}\n    {hint}")
+        self.hint = hint

@@ -1,0 +1,1 @@
+"""What is settled: ledger and checkpoint."""

@@ -1,0 +1,1 @@
+"""Enrichment and control of redacted records, one stage a file."""

@@ -1,0 +1,51 @@
+"""Stage: the contract of enrichment and control. One stage is one file in this package; its module name is its YAML type.
+
+A stage `geoip` is the class `Geoip` in `geoip.py`, with a nested `Config(ComponentConfig)` and the constructor
+`Geoip(config, resources)`. The constructor raises `model.errors.ComponentError` for settings that cannot work.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shipper.model.columns import Columns
+
+
+class Table(Protocol):
+    """A lookup table that the edge opened and keeps fresh (an mmdb file). Reading it never blocks on I/O it did not expect."""
+
+    kind: str
+    """The database's own type, `GeoLite2-City`."""
+    generation: int
+    """Grows by one whenever a new version of the file was taken into use: what was cached from it is stale."""
+
+    def get(self, address: str) -> Mapping[str, Any] | None:
+        """The record for an address, or None. Raises ValueError for what is not an address."""
+        ...
+
+
+class Resources(Protocol):
+    """What the edge lends to stages when they are made."""
+
+    def table(self, path: str) -> Table:
+        """Open the mmdb at `path` (shared between stages). Raises ComponentError where it is missing, empty or broken."""
+        ...
+
+
+class Stage(Protocol):
+    """What the chain asks of a stage. Made once per pipeline from its `Config`; called once a batch, in the chain's thread."""
+
+    reads: Sequence[str]
+    """Fields it wants as columns. Dotted names reach into objects."""
+    adds: Sequence[str]
+    """Top-level keys it splices into documents; records that have one of them get it moved out of the way first."""
+
+    def process(self, columns: Columns, now: float) -> None:
+        """Work on a whole batch. `now` is monotonic seconds. May call `columns.splice`, `drop`, `hold`; may not block.
+
+        An exception is a bug: the batch's rows go on without this stage's work and are flagged, see `chain.py`.
+        """
+        ...
