@@ -15,6 +15,8 @@ from itertools import repeat
 from operator import and_, is_not, not_, or_
 from typing import Protocol
 
+from shipper.config.suggest import nearest, shown
+
 Scalar = str | int | float | bool | None
 
 
@@ -29,6 +31,19 @@ class Fields(Protocol):
 
 
 Mask = Callable[[Fields], list[bool]]
+Path = tuple[str | int, ...]
+KEYWORDS = ("has", "not", "any", "all")
+_MISSPELT = frozenset(("hass", "haas", "hsa", "ahs", "exists", "exist", "nott", "nto", "anny", "alll"))
+"""Close to a keyword, and no likely name of a field: refused, as the mistake would silently match nothing."""
+
+
+class Problem(ValueError):
+    """A mistake in a condition: where within it (keys and positions), what, and what to do."""
+
+    def __init__(self, path: Path, message: str, hint: str = "") -> None:
+        """Take the path; () is the condition itself."""
+        super().__init__(message)
+        self.path, self.message, self.hint = path, message, hint
 
 
 class Condition:
@@ -36,35 +51,58 @@ class Condition:
 
     __slots__ = ("mask", "reads", "text")
 
-    def __init__(self, written: object) -> None:
-        """Compile what was written. Raises ValueError with a text for the user."""
+    def __init__(self, written: object, text: str | None = None) -> None:
+        """Compile what was written. Raises ValueError with a text for the user; `text` is shown instead of the values."""
         names: list[str] = []
-        self.mask: Mask = _compile(written, names)
+        problems: list[Problem] = []
+        self.mask: Mask = _compile(written, (), names, problems)
+        if problems:
+            raise problems[0]
         self.reads = tuple(dict.fromkeys(names))
-        self.text = repr(written)
+        self.text = repr(written) if text is None else text
+
+    def __repr__(self) -> str:
+        """Return the condition as written."""
+        return f"Condition({self.text})"
 
 
-def _compile(written: object, names: list[str]) -> Mask:
+def problems(written: object) -> list[Problem]:
+    """Return all mistakes in a condition."""
+    found: list[Problem] = []
+    _compile(written, (), [], found)
+    return found
+
+
+def _compile(written: object, path: Path, names: list[str], problems: list[Problem]) -> Mask:
     if not isinstance(written, Mapping) or not written:
-        raise ValueError(f"expected a condition such as {{level: [ERROR, CRITICAL]}} or {{has: duration_ms}}, got {written!r}")
-    return _joined([_term(str(key), value, names) for key, value in written.items()], and_)
+        expected = "expected a condition such as {level: [ERROR, CRITICAL]} or {has: duration_ms}"
+        problems.append(Problem(path, f"{expected}, got {shown(written)}"))
+        return _nothing
+    return _joined([_term(str(key), value, (*path, key), names, problems) for key, value in written.items()], and_)
 
 
-def _term(key: str, value: object, names: list[str]) -> Mask:
+def _term(key: str, value: object, path: Path, names: list[str], problems: list[Problem]) -> Mask:
     if key == "has":
         fields = value if isinstance(value, list) else [value]
-        if not fields or not all(isinstance(field, str) for field in fields):
-            raise ValueError(f"has: expected a field name or a list of them, got {value!r}")
+        if not fields or not all(isinstance(field, str) and field for field in fields):
+            problems.append(Problem(path, f"has: expected a field name or a list of them, got {shown(value)}"))
+            return _nothing
         names.extend(fields)
         return _joined([_has(field) for field in fields], and_)
     if key == "not":
-        inner = _compile(value, names)
+        inner = _compile(value, path, names, problems)
         return lambda columns: list(map(not_, inner(columns)))
     if key in ("any", "all"):
         if not isinstance(value, list) or not value:
-            raise ValueError(f"{key}: expected a list of conditions, got {value!r}")
-        return _joined([_compile(part, names) for part in value], or_ if key == "any" else and_)
-    return _equals(key, value, names)
+            problems.append(Problem(path, f"{key}: expected a list of conditions, got {shown(value)}"))
+            return _nothing
+        parts = [_compile(part, (*path, number), names, problems) for number, part in enumerate(value)]
+        return _joined(parts, or_ if key == "any" else and_)
+    return _equals(key, value, path, names, problems)
+
+
+def _nothing(columns: Fields) -> list[bool]:
+    return [False] * columns.count
 
 
 def _joined(masks: list[Mask], how: Callable[[bool, bool], bool]) -> Mask:
@@ -84,10 +122,11 @@ def _has(field: str) -> Mask:
     return lambda columns: list(map(is_not, columns.column(field), repeat(None)))
 
 
-def _equals(field: str, value: object, names: list[str]) -> Mask:
+def _equals(field: str, value: object, path: Path, names: list[str], problems: list[Problem]) -> Mask:
     wanted = value if isinstance(value, list) else [value]
-    if not wanted or not all(isinstance(item, Scalar) for item in wanted):
-        raise ValueError(f"{field}: expected a value or a list of values, got {value!r}")
+    if problem := _not_a_field(field, value, wanted, path):
+        problems.append(problem)
+        return _nothing
     names.append(field)
     # 1 == True and hashes alike in Python, not in JSON: the type is part of the comparison where that can matter.
     typed = any(isinstance(item, (bool, int, float)) for item in wanted)
@@ -104,6 +143,16 @@ def _equals(field: str, value: object, names: list[str]) -> Mask:
             return [_hashable(item) and (type(item) is bool, item) in exact for item in values]
 
     return mask
+
+
+def _not_a_field(field: str, value: object, wanted: list[object], path: Path) -> Problem | None:
+    close = nearest(field, KEYWORDS)
+    hint = f"did you mean `{close}`?" if close else ""
+    if not wanted or not all(isinstance(item, Scalar) for item in wanted):
+        return Problem(path, f"{field}: expected a value or a list of values, got {shown(value)}", hint)
+    if field in _MISSPELT or (field.lower() in KEYWORDS and field not in KEYWORDS):
+        return Problem(path, f"`{field}` is no field and no keyword", f"did you mean `{close or 'has'}`?")
+    return None
 
 
 def _hashable(value: object) -> bool:

@@ -2,14 +2,18 @@
 
 A component's settings are a nested `class Config(ComponentConfig)`: each field typed by a type of this module or a plain one,
 its default beside it, and under it a string literal, the text of the manual. YAML `5s` becomes `Duration(5.0)` and so on;
-`convert_scalar` is the hook that `msgspec.convert` calls for these types.
+`convert_scalar` is the hook that makes these types of what YAML gave (`convert.py` and `msgspec.convert` use it). A type of
+one's own has a classmethod `from_config(value)` that returns an instance, or raises ValueError with a text for the user.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any, Self
 
 import msgspec
+
+from shipper.config.suggest import shown
 
 
 class ComponentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,27 +38,71 @@ class FilePath(str):
     __slots__ = ()
 
 
+class Secret(str):
+    """A text that no log, traceback or message shows: its `repr` is a mask."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_config(cls, value: object) -> Self:
+        """Take a text."""
+        if isinstance(value, str) and value:
+            return cls(value)
+        raise ValueError("expected a text that is not empty, such as ${secret:NAME}")
+
+    def __repr__(self) -> str:
+        """Return the mask."""
+        return "Secret('***')"
+
+
+class Address(str):
+    """An address to listen at, `127.0.0.1:9699` or `[::1]:9699`."""
+
+    __slots__ = ()
+
+    @property
+    def host(self) -> str:
+        """The part before the port, without brackets."""
+        return self.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port, 0 to 65535."""
+        return int(self.rpartition(":")[2])
+
+    @classmethod
+    def from_config(cls, value: object) -> Self:
+        """Take `host:port`."""
+        found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
+        if not found or int(found[1]) > PORT_MAX:
+            raise ValueError(f"expected an address such as 127.0.0.1:9699, got {shown(value)}")
+        return cls(value)
+
+
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZE_UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 RATE_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[kK]B|MB|GB|KiB|MiB|GiB)?")
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[kK]B|MB|GB|KiB|MiB|GiB)?\s*/\s*(s|m|h)")
+PORT_MAX = 65535
+_NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)"
+_DURATION = re.compile(rf"([+-]?){_NUMBER}\s*(ms|s|m|h|d)")
+_SIZE = re.compile(rf"{_NUMBER}\s*(B|[kK]B|MB|GB|KiB|MiB|GiB)?")
+_RATE = re.compile(rf"{_NUMBER}\s*(B|[kK]B|MB|GB|KiB|MiB|GiB)?\s*/\s*(s|m|h)")
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
 
 
 def duration(text: str) -> Duration:
-    """Parse `250ms`. Raises ValueError saying what is expected."""
+    """Parse `250ms`; a sign is taken too. Raises ValueError saying what is expected."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
-        raise ValueError(f"expected a duration such as 250ms, 5s, 10m, 2h or 7d, got {text!r}")
-    return Duration(float(found[1]) * DURATION_UNITS[found[2]])
+        raise ValueError(f"expected {EXPECTED[Duration]}, got {shown(text)}")
+    return Duration(float(found[1] + found[2]) * DURATION_UNITS[found[3]])
 
 
 def size(text: str | int) -> Size:
     """Parse `10MiB`, or take a plain number of bytes. Raises ValueError saying what is expected."""
     found = _SIZE.fullmatch(str(text).strip())
     if not found:
-        raise ValueError(f"expected a size such as 512, 64KiB, 10MiB or 1GB, got {text!r}")
+        raise ValueError(f"expected {EXPECTED[Size]}, got {shown(text)}")
     return Size(float(found[1]) * SIZE_UNITS[found[2] or ""])
 
 
@@ -62,29 +110,32 @@ def rate(text: str) -> Rate:
     """Parse `100/s`. Raises ValueError saying what is expected."""
     found = _RATE.fullmatch(text.strip())
     if not found:
-        raise ValueError(f"expected a rate such as 100/s, 20/m or 1MiB/s, got {text!r}")
+        raise ValueError(f"expected {EXPECTED[Rate]}, got {shown(text)}")
     return Rate(float(found[1]) * SIZE_UNITS[found[2] or ""] / RATE_UNITS[found[3]])
 
 
-def convert_scalar(kind: type, value: object) -> object:
-    """Hook for `msgspec.convert`: make a `Duration`, `Size`, `Rate` or `FilePath` of what YAML gave.
+def convert_scalar(kind: type[Any], value: object) -> object:
+    """Hook for `msgspec.convert`: make a `Duration`, `Size`, `Rate`, `FilePath` or a type with `from_config` of YAML's value.
 
-    Raises ValueError with a text for the user; NotImplementedError never reaches a user, it marks a missing type here.
+    Raises ValueError with a text for the user.
     """
-    if kind is Duration and isinstance(value, str):
+    if hasattr(kind, "from_config"):
+        return kind.from_config(value)
+    if kind is Duration and isinstance(value, str) and not value.lstrip().startswith("-"):
         return duration(value)
     if kind is Size and isinstance(value, (str, int)) and not isinstance(value, bool):
         return size(value)
     if kind is Rate and isinstance(value, str):
         return rate(value)
-    if kind is FilePath and isinstance(value, str):
+    if kind is FilePath and isinstance(value, str) and value:
         return FilePath(value)
-    raise ValueError(f"expected {_EXPECTED.get(kind, kind.__name__)}, got {value!r}")
+    raise ValueError(f"expected {EXPECTED.get(kind, kind.__name__)}, got {shown(value)}")
 
 
-_EXPECTED = {
-    Duration: "a duration such as 5s",
-    Size: "a size such as 10MiB",
-    Rate: "a rate such as 100/s",
+EXPECTED: dict[type[Any], str] = {
+    Duration: "a duration such as 250ms, 5s, 10m, 2h or 7d",
+    Size: "a size such as 512, 64KiB, 10MiB or 1GB",
+    Rate: "a rate such as 100/s, 20/m or 1MiB/s",
     FilePath: "a path",
 }
+"""How messages name what is wanted."""

@@ -38,7 +38,7 @@ class Stream(msgspec.Struct, frozen=True):
 class Batch:
     """Framed, unredacted rows of one stream. Owned by the chain once handed over; `block` is never mutated."""
 
-    __slots__ = ("base", "block", "count", "ends", "flags", "starts", "stops", "stream")
+    __slots__ = ("base", "block", "count", "ends", "extras", "flags", "starts", "stops", "stream", "times")
 
     def __init__(
         self,
@@ -57,6 +57,10 @@ class Batch:
         self.ends: Sequence[int] | None = None
         self.flags: dict[int, tuple[str, ...]] = {}
         """Marks of the frame by row: `truncated`, `unterminated`, `invalid_utf8`, `partial`."""
+        self.extras: Sequence[bytes] | None = None
+        """What the frame knows of each row, as unredacted fragments (`,"stream":"stdout"`); few distinct values."""
+        self.times: Sequence[str] | None = None
+        """The frame's own time of each row, for records that have none."""
 
     @property
     def span(self) -> tuple[int, int]:
@@ -73,7 +77,9 @@ class SafeBatch:
     and the rows' lengths the origin of contiguous lines is computed, which spares one split of the raw block.
     """
 
-    __slots__ = ("base", "block", "count", "dropped", "edits", "ends", "flags", "marks", "masked", "starts", "stops", "stream")
+    __slots__ = (
+        *("base", "block", "count", "dropped", "edits", "ends", "flags", "marks", "masked", "starts", "stops", "stream", "times"),
+    )
 
     def __init__(self, source: Batch, block: bytes, edits: list[tuple[int, int]]) -> None:
         """Only the gate calls this (tests/test_tidy.py holds it)."""
@@ -84,6 +90,7 @@ class SafeBatch:
         self.starts, self.stops = source.starts, source.stops
         self.ends: Sequence[int] | None = source.ends
         self.flags = dict(source.flags)
+        self.times = source.times
         self.edits = edits
         self.dropped: dict[int, str] = {}
         """Rows that a rule drops whole, with the reason `redacted:<rule>`; their bytes in the block are `{}`."""

@@ -1,0 +1,179 @@
+"""Chain: the walk of a batch. Gate, decoder, stages, routing, documents; bytes in, a payload out. Pure: no I/O, no clock.
+
+RULES
+- The gate comes first; everything after it sees a `SafeBatch`. It does not raise: it fails closed, row by row.
+- A stage that raises is a bug, not an end: its rows go on without its work, flagged `stage_error`, and the failure is noted once
+  a batch. (Rows it had already dropped or held stay so.)
+- What a row's document depends on is in the row, its stream and the horizon; never the time of processing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from shipper.decode import timestamp
+from shipper.encode import document, index
+from shipper.model.batch import Batch, SafeBatch
+from shipper.model.columns import Columns, Held, Values
+from shipper.model.payload import Payload
+
+Lap = Callable[[str], None]
+
+
+class Gate(Protocol):
+    """What the chain asks of the redaction gate."""
+
+    def admit(self, batch: Batch) -> SafeBatch:
+        """Redact a batch."""
+        ...
+
+    def text(self, value: str) -> str:
+        """Redact a text, once per stream or label."""
+        ...
+
+
+class Decoder(Protocol):
+    """What the chain asks of a decoder."""
+
+    def decode(self, batch: SafeBatch) -> tuple[Columns, set[int]]:
+        """Columns and odd rows of a batch."""
+        ...
+
+
+class Working(Protocol):
+    """What the chain asks of a stage; see `stages/stage.py`."""
+
+    def process(self, columns: Columns, now: float) -> None:
+        """Work on a batch."""
+        ...
+
+
+class Outcome(msgspec.Struct):
+    """What became of a batch's rows, but for their delivery."""
+
+    payload: Payload
+    dropped: dict[int, str]
+    """Reason by row."""
+    held: dict[int, Held]
+    """Rows that settle with a generated document."""
+    last_seconds: int
+    """Event time of the last row; dates rows without time that follow it in the stream."""
+    masked: dict[str, int]
+    """Redaction hits by rule."""
+    flagged: Counter[str]
+    """Rows by flag."""
+    stage_errors: list[tuple[str, str]]
+    """(stage, class of the exception)."""
+
+
+class Chain:
+    """Turns batches of one source into payloads. Made once per source; called in the agent's thread."""
+
+    def __init__(
+        self, gate: Gate, decoder: Decoder, stages: Sequence[tuple[str, Working]], router: index.Router, stamp_fields: Sequence[str]
+    ) -> None:
+        """`stages` are (name, stage) in order; `stamp_fields` are looked at in order for the event's time."""
+        self.gate = gate
+        self._decoder = decoder
+        self._stages = tuple(stages)
+        self._router = router
+        self._stamp_fields = tuple(stamp_fields)
+        self._timeline = timestamp.Timeline()
+        self._extras = _SafeExtras(gate)
+
+    def run(self, batch: Batch, ticket: int, before: float, now: float, lap: Lap = lambda step: None) -> Outcome:
+        """Process a batch.
+
+        Args:
+            batch: unredacted rows; not used afterwards.
+            ticket: the ledger's, for the payload.
+            before: event time, in Unix seconds, for rows without one.
+            now: monotonic seconds, for stages that remember.
+            lap: called with a step's name after it, to measure.
+        """
+        safe = self.gate.admit(batch)
+        extras = list(map(self._extras.__getitem__, batch.extras)) if batch.extras is not None else None
+        lap("redact")
+        columns, odd = self._decoder.decode(safe)
+        lap("decode")
+        lengths = list(map(len, columns.rows))
+        # A row stands here without its last brace; in the block it has the brace and a newline behind it.
+        columns.starts, columns.stops = safe.origin([length + 2 for length in lengths] if safe.starts is None else [])
+        stamps = self._date(columns, safe, odd, before)
+        columns.dropped.update(safe.dropped)
+        if extras is not None:
+            columns.splice(extras)
+        lap("date")
+        errors = self._run_stages(columns, now, lap)
+        names = self._router.assign(columns)
+        for row, held in columns.held.items():
+            if held.index is None:
+                held.index = names[row].encode()
+        lap("route")
+        assembly = document.Assembly(batch.stream, columns, names, stamps)
+        payload = assembly.payload(ticket, odd)
+        lap("encode")
+        flagged = Counter(name.partition(":")[0] for names_of in columns.flags.values() for name in names_of)
+        return Outcome(payload, columns.dropped, columns.held, columns.seconds[-1], safe.masked, flagged, errors)
+
+    def _run_stages(self, columns: Columns, now: float, lap: Lap) -> list[tuple[str, str]]:
+        errors = []
+        for name, stage in self._stages:
+            before = len(columns.fragments)
+            try:
+                stage.process(columns, now)
+            except Exception as error:  # a bug in a stage must not stop the log of everybody else
+                errors.append((name, type(error).__name__))
+                del columns.fragments[before:]
+                for row in range(columns.count):
+                    columns.flags[row] = (*columns.flags.get(row, ()), f"stage_error:{name}")
+            lap(name)
+        return errors
+
+    def _date(self, columns: Columns, safe: SafeBatch, odd: set[int], before: float) -> Sequence[bytes] | None:
+        """Fill in the event times; return the stamps to splice, None where the records have their own, canonical."""
+        present = [columns.column(name) for name in self._stamp_fields]
+        values: Values = timestamp.first_present(present)
+        if safe.times is not None and None in values:
+            values = timestamp.first_present([values, safe.times])
+        times = self._timeline.read(values, before)
+        columns.seconds = times.seconds
+        for row, flag in times.flags.items():
+            columns.flags[row] = (*columns.flags.get(row, ()), f"timestamp:{flag}")
+        own = columns.column("@timestamp")
+        if own.count(None) == columns.count:
+            return times.stamps
+        if values is own and not times.flags and all(map(str.__eq__, own, map(bytes.decode, times.stamps))):  # type: ignore[arg-type]
+            return None
+        odd.update(row for row, value in enumerate(own) if value is not None)
+        return times.stamps
+
+
+class _SafeExtras(dict[bytes, bytes]):
+    """A frame's fragment -> the same, redacted. Bounded; forgets everything when full."""
+
+    _MAX = 10_000
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self._gate = gate
+
+    def __missing__(self, fragment: bytes) -> bytes:
+        if not fragment:
+            return fragment
+        if len(self) >= self._MAX:
+            self.clear()
+        value: Any = msgspec.json.decode(b"{" + fragment[1:] + b"}")
+        self[fragment] = b"," + msgspec.json.encode(_redacted(value, self._gate))[1:-1]
+        return self[fragment]
+
+
+def _redacted(value: Any, gate: Gate) -> Any:
+    """Every text in a small document, keys too, past the gate."""
+    if isinstance(value, dict):
+        return {gate.text(key): _redacted(item, gate) for key, item in value.items()}
+    return gate.text(value) if isinstance(value, str) else value

@@ -1,0 +1,256 @@
+"""Document: YAML text as a tree of nodes that know where they stand.
+
+RULES
+- The text is at most 1 MiB, one document, a mapping at the top, at most 64 levels and 100,000 values (aliases counted as often
+  as they stand for something, so that an alias bomb is refused before it grows).
+- Anchors and aliases work; merge keys (`<<`), tags (but `!!str`) and keys that are no words are refused.
+- Plain words mean what YAML 1.2 says (`scalars.py`). Positions are characters of the text, byte order mark not counted.
+- Syntax ends the reading with one fault (a parser that goes on after it guesses); duplicate keys, tags and merge keys are
+  collected, and the reading goes on.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from shipper.config import scalars, syntax
+from shipper.model.errors import ConfigError, Fault, Place
+
+TEXT_BYTES_MAX = 1 << 20
+LEVELS_MAX = 64
+VALUES_MAX = 100_000
+_BREAK = re.compile(r"\r\n|\r|\n")
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_STRING_TAGS = (None, "!", "tag:yaml.org,2002:str")
+
+
+class Node:
+    """A value as written. `start` and `stop` are positions in the text, `size` counts the values in it, itself included."""
+
+    __slots__ = ("broken", "size", "start", "stop")
+
+    def __init__(self, start: int, stop: int) -> None:
+        """Take where it stands."""
+        self.start, self.stop, self.size = start, stop, 1
+        self.broken = False
+        """A fault about it was reported already: whoever converts it says nothing more."""
+
+
+class Word(Node):
+    """A scalar. `value` is what it means; `written` what stands there, where that is something else (interpolation)."""
+
+    __slots__ = ("loose", "plain", "text", "value", "written")
+
+    def __init__(self, start: int, stop: int, text: str, *, plain: bool) -> None:
+        """Take the text; `plain` means without quotes, so that it may be a number or a boolean."""
+        super().__init__(start, stop)
+        self.text, self.plain = text, plain
+        self.value: object = scalars.resolve(text) if plain else text
+        self.written: str | None = None
+        self.loose = False
+        """Wholly one `${...}`: it becomes a number or boolean where the field wants one."""
+
+
+class Items(Node):
+    """A list."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, start: int, stop: int) -> None:
+        """Start empty."""
+        super().__init__(start, stop)
+        self.items: list[Node] = []
+
+
+class Mapping(Node):
+    """A mapping: key -> (key as written, value), in the order of the file."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, start: int, stop: int) -> None:
+        """Start empty."""
+        super().__init__(start, stop)
+        self.entries: dict[str, tuple[Word, Node]] = {}
+
+
+class Document:
+    """The text, its root and the faults found in passing."""
+
+    def __init__(self, text: str, path: str) -> None:
+        """Take the text without byte order mark; `parse` fills in the root."""
+        self.text, self.path = text, path
+        self.root = Mapping(0, 0)
+        self.faults: list[Fault] = []
+        self._starts = [0, *(found.end() for found in _BREAK.finditer(text))]
+
+    def place(self, node: Node) -> Place:
+        """Where a node stands; the caret underlines it up to the end of its first line."""
+        return self.span(node.start, node.stop)
+
+    def span(self, start: int, stop: int) -> Place:
+        """The place of text[start:stop]. Positions outside the text are moved into it."""
+        start = min(max(start, 0), len(self.text))
+        number = bisect_right(self._starts, start) - 1
+        first = self._starts[number]
+        line = _BREAK.split(self.text[first : self._line_end(number)], maxsplit=1)[0]
+        column = min(start - first, len(line))
+        width = max(1, min(stop - start, len(line) - column))
+        return Place(self.path, number + 1, column + 1, line, width)
+
+    def fault(self, node: Node, message: str, hint: str = "") -> None:
+        """Note a fault about a node."""
+        self.faults.append(Fault(self.place(node), message, hint))
+
+    def _line_end(self, number: int) -> int:
+        return self._starts[number + 1] if number + 1 < len(self._starts) else len(self.text)
+
+
+def read(data: bytes, path: str) -> str:
+    """Return a file's bytes as text. Raises ConfigError, with its place, for what is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        text = data[: error.start].decode("utf-8-sig", "replace")
+        document = Document(text + "?", path)
+        hint = "save the file as UTF-8"
+        raise ConfigError([Fault(document.span(len(text), len(text) + 1), "this is not UTF-8", hint)]) from None
+
+
+def parse(text: str, path: str) -> Document:
+    """Read a document. Raises ConfigError for what cannot be read; lesser faults are in `document.faults`."""
+    text = text.removeprefix("\ufeff")
+    if len(text) > TEXT_BYTES_MAX or len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
+        raise ConfigError([Fault(Place(path, 1, 1), f"the file is larger than {TEXT_BYTES_MAX >> 20} MiB")])
+    document = Document(text, path)
+    if found := _UNPRINTABLE.search(text):
+        message = f"the character U+{ord(found[0]):04X} is not allowed in YAML"
+        place = document.span(found.start(), found.end())
+        raise ConfigError([Fault(place, message, 'write it as an escape in double quotes, such as "\\u001b"')])
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        _Builder(document, yaml.parse(text, Loader=loader)).build()
+    except yaml.MarkedYAMLError as error:
+        start, stop, message, hint = syntax.explain(error, text)
+        raise ConfigError([*document.faults, Fault(document.span(start, stop), message, hint)]) from None
+    return document
+
+
+class _Builder:
+    """Makes nodes of the parser's events, one level a call."""
+
+    def __init__(self, document: Document, events: Iterator[Any]) -> None:
+        self._document = document
+        self._events = events
+        self._anchors: dict[str, Node | None] = {}
+        self._values = 0
+
+    def build(self) -> None:
+        """Read the whole document."""
+        document = self._document
+        next(self._events)
+        if not isinstance(next(self._events), yaml.DocumentStartEvent):
+            raise self._refusal(document.span(0, 0), "the file says nothing", "a pipeline begins with `name:` and `sources:`")
+        root = self._node(next(self._events), 0)
+        next(self._events)
+        more = next(self._events)
+        if isinstance(more, yaml.DocumentStartEvent):
+            place = document.span(more.start_mark.index, more.end_mark.index)
+            raise self._refusal(place, "a second document begins here", "put it into a file of its own")
+        if not isinstance(root, Mapping):
+            raise self._refusal(document.place(root), "expected `key: value` lines at the top of the file")
+        document.root = root
+
+    def _node(self, event: Any, level: int) -> Node:
+        start, stop = event.start_mark.index, event.end_mark.index
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, start, stop)
+        self._count(1, start, stop)
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        node = self._made(event, level)
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _made(self, event: Any, level: int) -> Node:
+        start, stop = event.start_mark.index, event.end_mark.index
+        if isinstance(event, yaml.ScalarEvent):
+            plain = event.implicit[0] and event.tag is None
+            word = Word(start, stop, event.value, plain=plain)
+            if event.tag not in _STRING_TAGS:
+                self._refuse_tag(word, event.tag)
+            return word
+        if level >= LEVELS_MAX:
+            raise self._refusal(self._document.span(start, stop), f"more than {LEVELS_MAX} levels of nesting")
+        listed = isinstance(event, yaml.SequenceStartEvent)
+        node = self._list(event, level) if listed else self._mapping(event, level)
+        if event.tag is not None:
+            self._refuse_tag(node, event.tag)
+        return node
+
+    def _list(self, opened: Any, level: int) -> Items:
+        node = Items(opened.start_mark.index, opened.end_mark.index)
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            item = self._node(event, level + 1)
+            if item.stop == item.start:  # an empty item: point at its dash
+                item.start -= 1
+            node.items.append(item)
+            node.size += item.size
+        if opened.flow_style:
+            node.stop = event.end_mark.index
+        return node
+
+    def _mapping(self, opened: Any, level: int) -> Mapping:
+        node = Mapping(opened.start_mark.index, opened.end_mark.index)
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._node(event, level + 1)
+            value = self._node(next(self._events), level + 1)
+            if value.stop == value.start:  # nothing after the colon: point at the key
+                value.start, value.stop = key.start, key.stop
+            node.size += key.size + value.size
+            self._enter(node, key, value)
+            if node.stop == node.start:
+                node.stop = key.stop
+        if opened.flow_style:
+            node.stop = event.end_mark.index
+        return node
+
+    def _enter(self, node: Mapping, key: Node, value: Node) -> None:
+        document = self._document
+        if not isinstance(key, Word) or not key.text:
+            document.fault(key, "expected a word as key", 'a value that begins with { or [ or : needs quotes, as in "{name}"')
+        elif key.text == "<<" and key.plain:
+            document.fault(key, "merge keys (<<) are not supported", "write the settings out; whole values may be *aliases")
+        elif key.text in node.entries:
+            line = document.place(node.entries[key.text][0]).line
+            document.fault(key, f"`{key.text}` is here twice", f"the first one is in line {line}")
+        else:
+            node.entries[key.text] = (key, value)
+
+    def _alias(self, event: Any, start: int, stop: int) -> Node:
+        node = self._anchors.get(event.anchor)
+        if node is None:
+            known = event.anchor in self._anchors
+            message = f"*{event.anchor} stands inside of what it names" if known else f"there is no anchor &{event.anchor}"
+            hint = "" if known else 'a value that begins with * needs quotes, as in "*.log"'
+            raise self._refusal(self._document.span(start, stop), message, hint)
+        self._count(node.size, start, stop)
+        return node
+
+    def _count(self, values: int, start: int, stop: int) -> None:
+        self._values += values
+        if self._values > VALUES_MAX:
+            raise self._refusal(self._document.span(start, stop), f"more than {VALUES_MAX} values, aliases written out")
+
+    def _refuse_tag(self, node: Node, tag: str) -> None:
+        node.broken = True
+        short = tag.replace("tag:yaml.org,2002:", "!!")
+        self._document.fault(node, f"the tag {short} is not supported", "leave the tag out; quotes make a value text")
+
+    def _refusal(self, place: Place, message: str, hint: str = "") -> ConfigError:
+        return ConfigError([*self._document.faults, Fault(place, message, hint)])

@@ -1,0 +1,98 @@
+"""Inlet: carries out what a file source's machine asks for, one window of bytes at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from shipper.source import events
+from shipper.source.tail import Tail
+
+
+class Hands(Protocol):
+    """What an inlet asks of `edge/files.py`."""
+
+    def perform(self, command: events.Command) -> Iterable[events.Event]:
+        """Carry out one command of I/O and return what came of it."""
+        ...
+
+    def close(self) -> None:
+        """Close every file."""
+        ...
+
+
+class Owner(Protocol):
+    """Who wants the bytes: the run of a pipeline."""
+
+    def feed(self, inlet: Inlet, feed: events.Feed) -> events.Consumed:
+        """Take a window; say how far it was cut into records."""
+        ...
+
+    def began(self, inlet: Inlet, began: events.Began) -> None:
+        """A stream is followed from now on."""
+        ...
+
+    def ended(self, inlet: Inlet, ended: events.Ended) -> None:
+        """A stream was fed to its end."""
+        ...
+
+    def lost(self, inlet: Inlet, lost: events.Lost) -> None:
+        """Bytes nobody can give any more."""
+        ...
+
+    def noted(self, note: events.Note) -> None:
+        """Something for the log."""
+        ...
+
+
+class Inlet:
+    """Runs one `Tail`."""
+
+    def __init__(self, tail: Tail, hands: Hands, owner: Owner, clock: Callable[[], float]) -> None:
+        """Take the machine, its hands, who wants the bytes, and the monotonic clock."""
+        self.tail = tail
+        self.drained = False
+        self._hands, self._owner, self._clock = hands, owner, clock
+        self._commands: deque[events.Command] = deque()
+        self._carry: dict[type, Callable[..., None]] = {
+            events.Began: lambda command: owner.began(self, command),
+            events.Ended: lambda command: owner.ended(self, command),
+            events.Lost: lambda command: owner.lost(self, command),
+            events.Note: owner.noted,
+            events.Drained: self._mark_drained,
+        }
+
+    def offer(self, event: events.Event) -> None:
+        """Hand an event to the machine. What it asks for is done in the next turns."""
+        self._commands.extend(self.tail.handle(event, self._clock()))
+
+    def turn(self) -> bool:
+        """Carry out commands until a window was fed or none is left. Returns whether more is to be done at once."""
+        deadline = self.tail.deadline()
+        now = self._clock()
+        if deadline is not None and deadline <= now:
+            self._commands.extend(self.tail.expire(now))
+        while self._commands:
+            command = self._commands.popleft()
+            if isinstance(command, events.Feed):
+                self.offer(self._owner.feed(self, command))
+                return True
+            if (carry := self._carry.get(type(command))) is not None:
+                carry(command)
+                continue
+            for event in self._hands.perform(command):
+                self.offer(event)
+        return False
+
+    def deadline(self) -> float | None:
+        """When the machine wants to be looked at next."""
+        return self.tail.deadline()
+
+    def close(self) -> None:
+        """Close every file."""
+        self._hands.close()
+
+    def _mark_drained(self, drained: events.Drained) -> None:
+        del drained
+        self.drained = True

@@ -1,0 +1,97 @@
+"""Outlet: carries out what the courier asks for: posts, burials, verdicts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
+
+from shipper.deliver import traffic
+from shipper.deliver.courier import Courier
+from shipper.edge.output.output import Output
+from shipper.model.errors import HostError
+
+
+class Cemetery(Protocol):
+    """What an outlet asks of `edge/dead_letters.py`."""
+
+    async def append(self, letters: list[traffic.Letter]) -> str | None:
+        """Write letters durably. Returns None, or why not."""
+        ...
+
+
+class Owner(Protocol):
+    """Who wants the verdicts: the run of a pipeline."""
+
+    def settled(self, settle: traffic.Settle) -> None:
+        """Rows have their verdict."""
+        ...
+
+    def informed(self, note: traffic.Note) -> None:
+        """Something for the log."""
+        ...
+
+    def broke(self, error: HostError) -> None:
+        """The output cannot go on at all."""
+        ...
+
+    def wake(self) -> None:
+        """Something happened: look again."""
+        ...
+
+
+class Outlet:
+    """Runs one `Courier`."""
+
+    def __init__(self, courier: Courier, output: Output, letters: Cemetery | None, owner: Owner) -> None:
+        """`letters` is None for outputs that refuse nothing."""
+        self.courier, self.output = courier, output
+        self._letters, self._owner = letters, owner
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._now: Callable[[], float] = asyncio.get_running_loop().time
+
+    def handle(self, event: traffic.Event) -> None:
+        """Hand an event to the courier and carry out what it asks for."""
+        self._carry(self.courier.handle(event, self._now()))
+
+    def expire(self) -> None:
+        """Let the courier act on what is due."""
+        deadline = self.courier.deadline()
+        if deadline is not None and deadline <= self._now():
+            self._carry(self.courier.expire(self._now()))
+
+    def _carry(self, commands: Iterable[traffic.Command]) -> None:
+        for command in commands:
+            if isinstance(command, traffic.Settle):
+                self._owner.settled(command)
+            elif isinstance(command, traffic.Post):
+                self._start(self._post(command))
+            elif isinstance(command, traffic.Bury):
+                self._start(self._bury(command))
+            else:
+                self._owner.informed(command)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _post(self, post: traffic.Post) -> None:
+        try:
+            self.handle(await self.output.post(post))
+        except HostError as error:
+            self._owner.broke(error)
+        self._owner.wake()
+
+    async def _bury(self, bury: traffic.Bury) -> None:
+        assert self._letters is not None, "an output without dead letters refused a document"
+        problem = await self._letters.append(bury.letters)
+        self.handle(traffic.Buried(bury.burial_id) if problem is None else traffic.BurialFailed(bury.burial_id, problem))
+        self._owner.wake()
+
+    async def close(self) -> None:
+        """Wait for what is in flight to be cut short, and let the output go."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.output.close()

@@ -1,0 +1,406 @@
+"""Flow: a pipeline in motion. Between the inlets and the outlet: intake, ledger, chain, summaries, and when to save.
+
+RULES
+- One loop, one thread: everything here runs in the event loop; posts and disk writes are awaited in tasks beside it.
+- A payload names the epoch of the checkpoint it depends on (new identities, new index names, cuts made by time); the courier
+  holds it until that checkpoint is durable. Other progress is saved once a second.
+- While the courier is full the inlets are paused: the files are the queue.
+- The horizon (what windows count from) moves once an hour, and only after everything judged by the old one is settled: the
+  inlets are paused, summaries are shipped, and when nothing is in flight the reference moves and reading goes on.
+- A checkpoint that cannot be written (disk full, read-only) is tried again with growing waits; meanwhile nothing new is sent
+  that depends on it, and no progress is claimed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from shipper.chain import Chain, Lap, Outcome
+from shipper.deliver import traffic
+from shipper.edge import log, store
+from shipper.edge.inlet import Inlet
+from shipper.edge.outlet import Outlet
+from shipper.encode import document
+from shipper.encode.index import Horizon, Router
+from shipper.intake import Intake
+from shipper.model import verdicts
+from shipper.model.batch import Stream, merge_counts
+from shipper.model.errors import HostError
+from shipper.progress import checkpoint
+from shipper.progress.ledger import Ledger
+from shipper.source import events
+
+SAVE_EVERY_S = 1.0
+SAVE_RETRY_S_MAX = 30.0
+MOVE_EVERY_S = 3600.0
+GRACE_S = 10.0
+"""How long a stop waits for what is in flight."""
+
+
+class Summarising(Protocol):
+    """A stage that makes documents of its own; see `stages/throttle.py`."""
+
+    def due(self, now: float) -> Sequence[Any]:
+        """Summaries to ship now."""
+        ...
+
+    def flush(self) -> Sequence[Any]:
+        """All summaries."""
+        ...
+
+    def deadline(self) -> float | None:
+        """When `due` has something next."""
+        ...
+
+
+class Parts(msgspec.Struct):
+    """What a flow is made of; `assembly.py` makes them."""
+
+    name: str
+    chains: list[Chain]
+    """One a source."""
+    intakes: list[Callable[[Stream], Intake]]
+    """One a source."""
+    router: Router
+    horizon: Horizon
+    summarising: list[Summarising]
+    host_name: str
+    redact_text: Callable[[str], str]
+    lap: Lap
+    refresh: Callable[[], None]
+    """Looks after lookup tables; called every few seconds."""
+
+
+class Flow:
+    """Runs one pipeline. `connect` gives it its inlets and outlet, `run` runs it to its end."""
+
+    def __init__(self, parts: Parts, state: Path | None, machine: str, before: checkpoint.Checkpoint | None) -> None:
+        """`state` is where the checkpoint goes, None for outputs that keep none; `before` what was there."""
+        self.ledger = Ledger()
+        self.stop_reason = ""
+        self.failure: HostError | None = None
+        self.first_read_at: float | None = None
+        self._parts, self._state, self._machine, self._before = parts, state, machine, before
+        self._streams: dict[str, tuple[Inlet, Stream, Intake]] = {}
+        self._over: set[str] = set()
+        self._inlets: list[Inlet] = []
+        self._held: dict[int, tuple[Any, Counter[int]]] = {}
+        self._generated: dict[int, dict[int, Any]] = {}
+        self._epoch, self._durable, self._dirty = 1, 0, True
+        self._saving: asyncio.Task[None] | None = None
+        self._save_at, self._save_wait = 0.0, 0.0
+        self._paused = self._quiescing = self._stopping = False
+        self._wakeup = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._refresh_at = self._loop.time() + 5.0
+
+    def connect(self, inlets: list[Inlet], outlet: Outlet) -> None:
+        """Take the inlets, in the order of the sources, and the outlet."""
+        self._inlets, self.outlet = inlets, outlet
+        if self._before is not None:
+            self._parts.horizon.changed = False
+
+    # --- what inlets say
+
+    def feed(self, inlet: Inlet, feed: events.Feed) -> events.Consumed:
+        """Cut a window into records, run them through the chain, queue the payload."""
+        if self.first_read_at is None:
+            self.first_read_at = self._loop.time()
+        _, stream, intake = self._streams[feed.stream_id]
+        self._parts.lap("idle")
+        taken = intake.take(feed.data, feed.offset, final=feed.final)
+        self._parts.lap("frame")
+        merge_counts(self.ledger.account.skipped_bytes, taken.skipped)
+        if taken.next_offset > feed.offset or taken.batch is not None:
+            rows = taken.batch.count if taken.batch is not None else 0
+            before = self.ledger.last_seconds(stream.id)
+            ticket = self.ledger.begin(stream.id, taken.next_offset, rows, taken.next_offset - feed.offset)
+            self._dirty = True
+            if taken.batch is not None:
+                chain = self._parts.chains[self._inlets.index(inlet)]
+                if feed.final:
+                    self._epoch += 1  # a record cut by time: the checkpoint says so before it is sent
+                outcome = chain.run(taken.batch, ticket, float(before), self._loop.time(), self._parts.lap)
+                self._take(stream, ticket, outcome)
+            elif (inlet_of := self._streams.get(stream.id)) is not None:
+                self._moved(inlet_of[0], stream.id)
+        self._parts.lap("progress")
+        return events.Consumed(feed.stream_id, taken.next_offset, taken.read_from)
+
+    def _take(self, stream: Stream, ticket: int, outcome: Outcome) -> None:
+        """Book what the chain decided, and queue what is to be sent."""
+        account = self.ledger.account
+        self.ledger.date(ticket, outcome.last_seconds)
+        merge_counts(account.masked, outcome.masked)
+        merge_counts(account.flagged, outcome.flagged)
+        for stage, error in outcome.stage_errors:
+            log.write("error", "a stage failed; its rows went on without it", stage=stage, error=error, file=stream.path)
+        if self._parts.horizon.changed:
+            self._epoch, self._parts.horizon.changed = self._epoch + 1, False
+        for summary in outcome.held.values():
+            self._held.setdefault(id(summary), (summary, Counter()))[1][ticket] += 1
+        moved = None
+        for reason, rows in Counter(outcome.dropped.values()).items():
+            moved = self.ledger.settle(ticket, verdicts.DROPPED, rows, reason) or moved
+        if moved:
+            self._moved(self._streams[moved][0], moved)
+        if outcome.payload.count:
+            outcome.payload.durable = self._epoch
+            self.outlet.handle(traffic.Queued(outcome.payload))
+
+    def began(self, inlet: Inlet, began: events.Began) -> None:
+        """Take up a stream."""
+        state = began.stream
+        safe_path = self._parts.redact_text(state.path)
+        common = document.common_fragment(safe_path, self._parts.host_name)
+        stream = Stream(state.id, common, safe_path, state.first_seen)
+        self._streams[state.id] = (inlet, stream, self._parts.intakes[self._inlets.index(inlet)](stream))
+        self._over.discard(state.id)
+        known = self._before.last_seconds.get(state.id) if self._before is not None else None
+        self.ledger.open(state.id, state.offset, int(state.first_seen) if known is None else known)
+        if began.minted:
+            self._epoch += 1
+        self._dirty = True
+        log.write("info", "new file" if began.minted else "file resumed", file=safe_path, offset=state.offset, stream=state.id)
+
+    def ended(self, inlet: Inlet, ended: events.Ended) -> None:
+        """A stream is read to its end; it is dropped here when it is settled."""
+        del inlet
+        self._over.add(ended.stream_id)
+        self._dirty = True
+        if (known := self._streams.get(ended.stream_id)) is not None:
+            log.write("info", "file read to its end", file=known[1].path, stream=ended.stream_id, why=ended.reason)
+        self._forget(ended.stream_id)
+
+    def lost(self, inlet: Inlet, lost: events.Lost) -> None:
+        """Bytes nobody can give any more."""
+        del inlet
+        self.ledger.account.lost_bytes[lost.cause] += lost.bytes
+        known = self._streams.get(lost.stream_id)
+        path = known[1].path if known else "?"
+        log.write("error", "bytes lost", file=path, stream=lost.stream_id, bytes=lost.bytes, cause=lost.cause)
+
+    def noted(self, note: events.Note) -> None:
+        """Log what the source noticed."""
+        level = "warning" if note.kind in _WARNINGS else "info"
+        log.write(level, note.kind.replace("_", " "), file=self._parts.redact_text(note.path), **note.fields)
+
+    # --- what the outlet says
+
+    def settled(self, settle: traffic.Settle) -> None:
+        """Book verdicts; move the offsets behind them."""
+        merge_counts(self.ledger.account.indices, settle.indices)
+        self._dirty = True
+        if settle.ticket in self._generated:
+            self._settle_generated(settle)
+            return
+        rows = self._rows_of(settle)
+        moved = self.ledger.settle(settle.ticket, settle.verdict, rows, settle.reason)
+        if moved and moved in self._streams:
+            self._moved(self._streams[moved][0], moved)
+
+    def _rows_of(self, settle: traffic.Settle) -> int:
+        return self.ledger.pending(settle.ticket) if settle.rows is None else len(settle.rows)
+
+    def _settle_generated(self, settle: traffic.Settle) -> None:
+        """A summary is delivered: the rows it stands for settle with it."""
+        summaries = self._generated[settle.ticket]
+        for number in list(summaries) if settle.rows is None else settle.rows:
+            self.ledger.account.generated += 1
+            _, tickets = self._held.pop(id(summaries.pop(number)), (None, Counter[int]()))
+            for ticket, rows in tickets.items():
+                moved = self.ledger.settle(ticket, verdicts.DROPPED, rows, "throttled")
+                if moved and moved in self._streams:
+                    self._moved(self._streams[moved][0], moved)
+        if not summaries:
+            del self._generated[settle.ticket]
+
+    def _moved(self, inlet: Inlet, stream_id: str) -> None:
+        """The committed offset of a stream moved."""
+        inlet.offer(events.Settled(stream_id, self.ledger.committed(stream_id).offset))
+        self._forget(stream_id)
+
+    def _forget(self, stream_id: str) -> None:
+        """Drop an ended stream that has nothing in flight."""
+        if stream_id in self._over and not self.ledger.busy(stream_id):
+            self._streams.pop(stream_id, None)
+            self._over.discard(stream_id)
+
+    def informed(self, note: traffic.Note) -> None:
+        """Log what the courier noticed."""
+        level = "info" if note.kind in ("recovered", "split") else "warning"
+        log.write(level, f"delivery: {note.kind.replace('_', ' ')}", **note.fields)
+
+    def broke(self, error: HostError) -> None:
+        """The output cannot go on."""
+        self.failure = error
+        self.stop("output failed")
+
+    def wake(self) -> None:
+        """Look again, now."""
+        self._wakeup.set()
+
+    # --- the loop
+
+    def stop(self, reason: str) -> None:
+        """Stop reading, deliver what is in flight within the grace time, save, end."""
+        self.stop_reason = self.stop_reason or reason
+        self._stopping = True
+        self.wake()
+
+    async def run(self, *, once: bool, patience_s: float = 300.0) -> None:
+        """Run until stopped; with `once` until everything that was there is read and settled.
+
+        With `once`, gives up when nothing was settled for `patience_s`; `stop_reason` says so.
+        """
+        if once:
+            for inlet in self._inlets:
+                inlet.offer(events.Drain())
+        settled, moved_at = 0, self._loop.time()
+        while not self._stopping:
+            now = self._loop.time()
+            busy = self._turn(now)
+            if once and all(inlet.drained for inlet in self._inlets) and self._is_settled(flush=True):
+                break
+            if self.ledger.account.settled != settled:
+                settled, moved_at = self.ledger.account.settled, now
+            elif once and now - moved_at > patience_s and self.ledger.in_flight:
+                self.stop(f"the output took nothing for {patience_s:.0f} s")
+            await (asyncio.sleep(0) if busy else self._sleep(now))
+        await self._finish()
+
+    def _turn(self, now: float) -> bool:
+        """Everything that is due, and one window of each inlet. Returns whether there is more to do at once."""
+        self.outlet.expire()
+        for summarising in self._parts.summarising:
+            self._ship(summarising.due(now))
+        self._move_horizon()
+        self._pause(self.outlet.courier.is_full or self._quiescing)
+        busy = [inlet.turn() for inlet in self._inlets]
+        self._save_if_due(now)
+        if now >= self._refresh_at:
+            self._refresh_at = now + 5.0
+            self._parts.refresh()
+        return any(busy)
+
+    async def _sleep(self, now: float) -> None:
+        """Until something happens or is due."""
+        self._parts.lap("work")
+        deadlines = [inlet.deadline() for inlet in self._inlets]
+        deadlines += [summarising.deadline() for summarising in self._parts.summarising]
+        deadlines += [self.outlet.courier.deadline(), self._refresh_at, self._save_at if self._dirty else None]
+        wait = max(0.001, min(at for at in deadlines if at is not None) - now)
+        try:
+            await asyncio.wait_for(self._wakeup.wait(), wait)
+        except TimeoutError:
+            pass
+        self._wakeup.clear()
+
+    def _pause(self, wanted: bool) -> None:
+        if wanted != self._paused:
+            self._paused = wanted
+            for inlet in self._inlets:
+                inlet.offer(events.Paused() if wanted else events.Resumed())
+
+    def _ship(self, summaries: Sequence[Any]) -> None:
+        """Queue summaries as documents of our own."""
+        if not summaries:
+            return
+        ticket = -self.ledger.number()
+        self._generated[ticket] = dict(enumerate(summaries))
+        payload = document.generated(ticket, [(s.index, s.id, s.document()) for s in summaries])
+        payload.durable = self._epoch
+        self.outlet.handle(traffic.Queued(payload))
+
+    def _is_settled(self, *, flush: bool) -> bool:
+        """Whether nothing is in flight any more; `flush` ships held summaries to get there."""
+        if flush:
+            for summarising in self._parts.summarising:
+                self._ship(summarising.flush())
+        return not self.ledger.in_flight and self.outlet.courier.idle
+
+    def _move_horizon(self) -> None:
+        horizon = self._parts.horizon
+        if not self._quiescing and time.time() - horizon.reference > MOVE_EVERY_S:
+            self._quiescing = True
+        elif self._quiescing and self._is_settled(flush=True):
+            horizon.move(time.time())
+            self._parts.router.forget()
+            self._epoch, horizon.changed, self._quiescing = self._epoch + 1, False, False
+
+    # --- saving
+
+    def _save_if_due(self, now: float) -> None:
+        if self._saving is not None or now < self._save_wait:
+            return
+        if self._epoch > self._durable or (self._dirty and now >= self._save_at):
+            self._saving = self._loop.create_task(self._save())
+
+    async def _save(self) -> None:
+        """Write one checkpoint; a failure is retried later."""
+        epoch, self._dirty = self._epoch, False
+        data = self._snapshot()
+        try:
+            await self.outlet.output.sync()
+            if self._state is not None:
+                await store.save(self._state / "checkpoint", data)
+        except (OSError, HostError) as error:
+            self._dirty = True
+            self._retry_s = min(SAVE_RETRY_S_MAX, 2 * getattr(self, "_retry_s", 0.25))
+            self._save_wait = self._loop.time() + self._retry_s
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            log.write("error", "the checkpoint cannot be written; nothing is claimed as done", reason=reason)
+        else:
+            self._retry_s = 0.25
+            self._durable = epoch
+            self._save_at = self._loop.time() + SAVE_EVERY_S
+            self.outlet.handle(traffic.Durable(epoch))
+        self._saving = None
+        self.wake()
+
+    def _snapshot(self) -> bytes:
+        """What the checkpoint says now: offsets, horizon and output lengths of one moment."""
+        offsets = self.ledger.offsets()
+        sources = [[msgspec.to_builtins(state) for state in inlet.tail.snapshot(offsets)] for inlet in self._inlets]
+        known = {state["id"] for states in sources for state in states}
+        state = checkpoint.Checkpoint(
+            pipeline=self._parts.name,
+            destination=self.outlet.output.destination,
+            machine_id=self._machine,
+            horizon=msgspec.to_builtins(self._parts.horizon),
+            sources=sources,
+            last_seconds=self.ledger.last_settled(known),
+            output=dict(self.outlet.output.state()),
+        )
+        return checkpoint.encode(state)
+
+    async def _finish(self) -> None:
+        """Deliver what is in flight, within the grace time, and save."""
+        self._pause(True)
+        until = self._loop.time() + (GRACE_S if self._stopping else 0.0)
+        while not self._is_settled(flush=True) and self._loop.time() < until and self.failure is None:
+            self.outlet.expire()
+            self._save_if_due(self._loop.time())
+            self._wakeup.clear()
+            try:
+                await asyncio.wait_for(self._wakeup.wait(), 0.05)
+            except TimeoutError:
+                pass
+        self.outlet.handle(traffic.Stopping())
+        while self._saving is not None:
+            await self._saving
+        if self.failure is None:
+            await self._save()
+        for inlet in self._inlets:
+            inlet.close()
+        await self.outlet.close()
+
+
+_WARNINGS = frozenset({"refused", "open_failed", "permission_denied", "too_many_open_files", "missed", "read_failed", "watch_failed"})

@@ -1,0 +1,170 @@
+"""Ledger: what was read, and what became of it. The offset moves only behind the verdicts.
+
+RULES
+- Every record read is begun once and settled once: created, duplicate, dropped with a reason, or dead. `unaccounted` is what
+  was read, less what is settled, less what is in flight; it is 0 at every moment, or there is a bug.
+- A stream's committed offset is the end of its contiguous settled prefix: for all spans a before b, settling b does not move
+  the committed offset past a.
+- Bytes that could not be read any more are lost, with a cause; they were never begun.
+
+THEORY
+Spans of a stream are begun in order, so an entry a batch in a deque is enough: settling counts its rows down, and finished
+entries leave from the left. In flight are few batches, each some hundred bytes here, whatever their size.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+
+import msgspec
+
+from shipper.model import verdicts
+
+
+class _Entry(msgspec.Struct):
+    stream_id: str
+    stop: int
+    pending: int
+    last_seconds: int
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """How far a stream is settled."""
+
+    offset: int
+    last_seconds: int
+    """Event time of the last record before `offset`; dates records without time that follow."""
+
+
+class Account(msgspec.Struct):
+    """Totals since the start of the run. Records, unless a name says bytes."""
+
+    read: int = 0
+    read_bytes: int = 0
+    created: int = 0
+    duplicate: int = 0
+    dropped: Counter[str] = msgspec.field(default_factory=Counter)
+    dead: Counter[str] = msgspec.field(default_factory=Counter)
+    lost_bytes: Counter[str] = msgspec.field(default_factory=Counter)
+    skipped_bytes: Counter[str] = msgspec.field(default_factory=Counter)
+    """Source bytes that are no record: `blank`, `nul`, and the `cut` part of overlong lines."""
+    generated: int = 0
+    """Documents we made ourselves (throttle summaries) that the output took."""
+    indices: Counter[str] = msgspec.field(default_factory=Counter)
+    """Documents taken, by index."""
+    masked: Counter[str] = msgspec.field(default_factory=Counter)
+    """Redaction hits by rule."""
+    flagged: Counter[str] = msgspec.field(default_factory=Counter)
+
+    @property
+    def settled(self) -> int:
+        """Records that have their verdict."""
+        return self.created + self.duplicate + self.dropped.total() + self.dead.total()
+
+
+class Ledger:
+    """Tickets for batches, committed offsets for streams."""
+
+    def __init__(self) -> None:
+        """Start with nothing read."""
+        self.account = Account()
+        self._entries: dict[int, _Entry] = {}
+        self._order: dict[str, deque[int]] = {}
+        self._committed: dict[str, Committed] = {}
+        self._next = 1
+
+    def open(self, stream_id: str, offset: int, last_seconds: int) -> None:
+        """Take up a stream at `offset`, as the checkpoint or its minting says."""
+        self._committed[stream_id] = Committed(offset, last_seconds)
+        self._order.setdefault(stream_id, deque())
+
+    def forget(self, stream_id: str) -> None:
+        """Drop a stream that is over; it must have nothing in flight."""
+        if not self._order.get(stream_id):
+            self._order.pop(stream_id, None)
+            self._committed.pop(stream_id, None)
+
+    def begin(self, stream_id: str, stop: int, rows: int, size_bytes: int) -> int:
+        """Begin a batch that ends at source byte `stop`; return its ticket. A batch without rows is settled at once."""
+        ticket, self._next = self._next, self._next + 1
+        self._entries[ticket] = _Entry(stream_id, stop, rows, self.last_seconds(stream_id))
+        self._order[stream_id].append(ticket)
+        self.account.read += rows
+        self.account.read_bytes += size_bytes
+        if not rows:
+            self._advance(stream_id)
+        return ticket
+
+    def date(self, ticket: int, last_seconds: int) -> None:
+        """Note the event time of a batch's last record."""
+        self._entries[ticket].last_seconds = last_seconds
+
+    def settle(self, ticket: int, verdict: int, rows: int, reason: str = "") -> str | None:
+        """Settle `rows` records of a batch alike. Returns the stream whose committed offset moved, if one did."""
+        entry = self._entries[ticket]
+        entry.pending -= rows
+        assert entry.pending >= 0, "a record was settled twice"
+        self._count(verdict, rows, reason)
+        return self._advance(entry.stream_id) if not entry.pending else None
+
+    def _count(self, verdict: int, rows: int, reason: str) -> None:
+        account = self.account
+        if verdict == verdicts.CREATED:
+            account.created += rows
+        elif verdict == verdicts.DUPLICATE:
+            account.duplicate += rows
+        elif verdict == verdicts.DROPPED:
+            account.dropped[reason] += rows
+        else:
+            assert verdict == verdicts.DEAD
+            account.dead[reason] += rows
+
+    def _advance(self, stream_id: str) -> str | None:
+        order = self._order[stream_id]
+        moved = None
+        while order and not self._entries[order[0]].pending:
+            entry = self._entries.pop(order.popleft())
+            self._committed[stream_id] = Committed(entry.stop, entry.last_seconds)
+            moved = stream_id
+        return moved
+
+    def pending(self, ticket: int) -> int:
+        """Records of a batch that have no verdict yet."""
+        return self._entries[ticket].pending
+
+    def busy(self, stream_id: str) -> bool:
+        """Whether a stream has batches in flight."""
+        return bool(self._order.get(stream_id))
+
+    def number(self) -> int:
+        """A ticket number for what is not a batch: documents we make ourselves."""
+        self._next += 1
+        return self._next - 1
+
+    def last_settled(self, stream_ids: Iterable[str]) -> dict[str, int]:
+        """Event time of the last settled record of these streams, for the checkpoint."""
+        return {stream_id: self._committed[stream_id].last_seconds for stream_id in stream_ids if stream_id in self._committed}
+
+    def committed(self, stream_id: str) -> Committed:
+        """How far a stream is settled."""
+        return self._committed[stream_id]
+
+    def offsets(self) -> dict[str, int]:
+        """Committed offset of every stream."""
+        return {stream_id: at.offset for stream_id, at in self._committed.items()}
+
+    def last_seconds(self, stream_id: str) -> int:
+        """Event time of the last record begun in a stream."""
+        order = self._order.get(stream_id)
+        return self._entries[order[-1]].last_seconds if order else self._committed[stream_id].last_seconds
+
+    @property
+    def in_flight(self) -> int:
+        """Records begun and not settled."""
+        return sum(entry.pending for entry in self._entries.values())
+
+    @property
+    def unaccounted(self) -> int:
+        """What was read, less what is settled, less what is in flight: 0."""
+        return self.account.read - self.account.settled - self.in_flight

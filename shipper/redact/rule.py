@@ -1,0 +1,122 @@
+"""Rule: one thing the gate looks for, as data; and how its patterns are compiled.
+
+RULES
+- `pattern` is exact and decides. It runs with `re` on the shadow of one row (see `escapes.py`).
+- `screen` only says where to look. It runs over the raw block, in Hyperscan or RE2, so it has no look-around. It must have a
+  match that ends inside every match of the pattern, at most `reach` bytes after its start; the end should be fixed (`{36}`,
+  not `{36,}`), or it reports every further byte. Left out, it is derived: the pattern without its outer boundaries, the last
+  quantifier at its minimum.
+- A leading `\\b` means: no ASCII letter or digit before, or an escape (also a nested one) just ended. A closing `\\b` means
+  no ASCII letter or digit after. `_` counts as a boundary on both sides: `key_AKIA...` is found.
+- `<sep>` is what stands between a name and its value: quotes, blanks, `=`, `:`, `=>`.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from shipper.redact.validators import VALIDATORS
+
+LEFT = rb"(?:(?<![0-9A-Za-z])|(?<=\x02[bfnrt])|(?<=\x02u[0-9a-fA-F]{4}))"
+"""`\\b` at the left of an exact pattern, on the shadow (0x02 closes a shadowed backslash)."""
+RIGHT = rb"(?![0-9A-Za-z])"
+SCREEN_LEFT = rb"(?:\b|_|\\[bfnrt]|\\u[0-9a-fA-F]{4})"
+"""`\\b` at the left of a screen, on the raw block."""
+_SEP = rb"[\"'`\x01\x02\x04\x05]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\x01\x02\x04\x05]{0,8}"
+_SCREEN_SEP = rb"[\"'`\\]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\\]{0,8}"
+
+_LAST_QUANTIFIER = re.compile(r"(\{(\d+),\d*\}|\+|\*)\Z")
+_CLOSING_LOOKAHEAD = re.compile(r"(?:\(\?![^()]*\)|\\b)\Z")
+_LOOKAROUND = re.compile(r"\(\?(?:[=!>]|<[=!]|P=|\()|\\[1-9AZB]|[+*?}]\+")
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A value rule: finds secrets by what they look like."""
+
+    id: str
+    title: str
+    pattern: str
+    screen: str = ""
+    reach: int = -1
+    """Furthest distance from the start of a match to the screen's end; -1: unknown, the row is searched from its start."""
+    group: int = 0
+    validator: str = "none"
+    action: str = "mask"
+    loose: bool = False
+    """Whether the screen has no literal to hold on to: it then runs in the second database, so as not to slow the first."""
+    match: list[str] = []
+    no_match: list[str] = []
+
+    def exact(self) -> re.Pattern[bytes]:
+        """Compile the deciding pattern. Raises re.error, or ValueError for what the gate does not support."""
+        if self.validator not in VALIDATORS:
+            raise ValueError(f"unknown validator {self.validator!r}, expected one of {', '.join(VALIDATORS)}")
+        flags, body = _split_flags(self.pattern)
+        single = not _alternates(body)
+        left = single and body.startswith(r"\b")
+        right = single and body.endswith(r"\b") and not body.endswith(r"\\b")
+        middle = body[2 if left else 0 : -2 if right else None].encode("ascii").replace(b"<sep>", _SEP)
+        compiled = re.compile(flags.encode() + (LEFT if left else b"") + b"(?:" + middle + b")" + (RIGHT if right else b""))
+        if self.group > compiled.groups:
+            raise ValueError(f"group {self.group} asked for, the pattern has {compiled.groups}")
+        return compiled
+
+    def screened(self) -> bytes:
+        """The screen as bytes. Raises ValueError where none is given and none can be derived."""
+        flags, body = _split_flags(self.screen or self.pattern)
+        left = body.startswith(r"\b") and not _alternates(body)
+        body = body[2:] if left else body
+        if not self.screen:
+            while found := _CLOSING_LOOKAHEAD.search(body):
+                body = body[: found.start()]
+            body = _shortened(body)
+        if _LOOKAROUND.search(body):
+            raise ValueError("needs a `screen`: a wider pattern without look-around and back-references")
+        text = body.encode("ascii").replace(b"<sep>", _SCREEN_SEP)
+        return flags.encode() + (SCREEN_LEFT if left and self.screen else b"") + b"(?:" + text + b")"
+
+
+class KeyRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key rule: masks the value of fields by their name, whatever it is (see `keys.py`)."""
+
+    id: str
+    title: str
+    names: list[str]
+    action: str = "mask"
+    whole_line: bool = False
+    """Whether in plain text the value goes on to the end of the line (cookies), not of the word."""
+    match: list[str] = []
+    no_match: list[str] = []
+
+
+class Pack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A pack as it stands in its YAML file."""
+
+    title: str
+    rules: list[Rule] = []
+    keys: list[KeyRule] = []
+
+
+def _split_flags(pattern: str) -> tuple[str, str]:
+    return ("(?i)", pattern[4:]) if pattern.startswith("(?i)") else ("", pattern)
+
+
+def _shortened(body: str) -> str:
+    """The pattern with its last quantifier at the minimum: it ends at one place instead of at every further byte."""
+    found = _LAST_QUANTIFIER.search(body)
+    if not found or body[: found.start()].endswith("\\"):
+        return body
+    rest = body[: found.start()]
+    if found[2]:
+        return f"{rest}{{{found[2]}}}" if found[2] != "0" else body
+    return rest if found[1] == "+" else body
+
+
+def _alternates(body: str) -> bool:
+    """Whether the pattern has a `|` outside all groups: then a boundary at its edge belongs to one alternative only."""
+    bare = re.sub(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", "", body)
+    while (inner := re.sub(r"\([^()]*\)", "", bare)) != bare:
+        bare = inner
+    return "|" in bare

@@ -1,0 +1,160 @@
+"""Validators: what a pattern cannot say. Each takes the hit as ASCII bytes and answers whether it is the real thing.
+
+RULES
+- A validator only narrows: it sees what the exact pattern of its rule matched, and never raises for any bytes.
+- Sources: ISO/IEC 7812 and the issuers' published ranges (cards), the IBAN registry of SWIFT (lengths), ISO 7064 (mod 97),
+  RFC 7519 (JWT), the Social Security Administration's numbering (areas never assigned), ITU-T E.164 (country codes).
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable
+from ipaddress import ip_address
+
+import msgspec
+
+Validator = Callable[[bytes], bool]
+
+_NOT_DIGIT = bytes(set(range(256)) - set(b"0123456789"))
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+
+# (lowest prefix, highest prefix, allowed lengths): Visa, Mastercard, American Express, Discover, JCB, Diners Club, UnionPay,
+# Maestro. Prefixes of one row have one length.
+_ISSUERS = (
+    (4, 4, (13, 16, 19)),
+    (51, 55, (16,)),
+    (2221, 2720, (16,)),
+    (34, 34, (15,)),
+    (37, 37, (15,)),
+    (6011, 6011, (16, 17, 18, 19)),
+    (644, 649, (16, 17, 18, 19)),
+    (65, 65, (16, 17, 18, 19)),
+    (3528, 3589, (16, 17, 18, 19)),
+    (300, 305, (14, 15, 16, 17, 18, 19)),
+    (36, 36, (14, 15, 16, 17, 18, 19)),
+    (38, 39, (14, 15, 16, 17, 18, 19)),
+    (62, 62, (16, 17, 18, 19)),
+    (50, 50, (13, 14, 15, 16, 17, 18, 19)),
+    (56, 58, (13, 14, 15, 16, 17, 18, 19)),
+    (6304, 6304, (13, 14, 15, 16, 17, 18, 19)),
+    (67, 67, (13, 14, 15, 16, 17, 18, 19)),
+)
+
+_IBAN_LENGTHS = {
+    country: length
+    for length, countries in {
+        15: "NO",
+        16: "BE",
+        18: "DK FI FK FO GL NL SD",
+        19: "MK SI",
+        20: "AT BA EE KZ LT LU MN XK",
+        21: "CH CR HR LI LV",
+        22: "BG BH DE GB GE IE ME RS VA",
+        23: "AE GI IL IQ OM SO TL",
+        24: "AD CZ ES MD PK RO SA SE SK TN VG",
+        25: "LY PT ST",
+        26: "IS TR",
+        27: "BI DJ FR GR IT MC SM",
+        28: "AL AZ BY CY DO GT HU LB NI PL SV",
+        29: "BR EG PS QA UA",
+        30: "JO KW MU",
+        31: "MT SC",
+        32: "LC",
+        33: "RU",
+    }.items()
+    for country in countries.split()
+}
+
+# Country codes of E.164 by their length; three digits wherever the first two do not decide.
+_CODES_1 = {"1", "7"}
+_CODES_2 = set(
+    "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94"
+    " 95 98".split()
+)
+_ZONES_3 = {"21", "22", "23", "24", "25", "26", "29", "35", "37", "38", "42", "50", "59", "67", "68", "69", "80", "85", "87", "88", "96", "97", "99"}
+
+
+def digits(found: bytes) -> bytes:
+    """Only the decimal digits of `found`."""
+    return found.translate(None, _NOT_DIGIT)
+
+
+def luhn_card(found: bytes) -> bool:
+    """Whether this is a payment card: an issuer's prefix with a length that issuer uses, and the Luhn check digit.
+
+    Luhn alone passes a tenth of all digit runs, 13-digit epoch milliseconds among them; the prefix keeps those out.
+    """
+    number = digits(found)
+    size = len(number)
+    if not any(low <= int(number[: len(str(low))]) <= high and size in sizes for low, high, sizes in _ISSUERS):
+        return False
+    if number.count(number[:1]) == size:
+        return False
+    figures = [byte - 48 for byte in reversed(number)]
+    return (sum(figures[::2]) + sum(_DOUBLED[figure] for figure in figures[1::2])) % 10 == 0
+
+
+def iban(found: bytes) -> bool:
+    """Whether this is an IBAN: its country's length, and 1 modulo 97."""
+    text = found.replace(b" ", b"").replace(b"-", b"").decode("ascii", "replace").upper()
+    if _IBAN_LENGTHS.get(text[:2]) != len(text) or not text.isalnum() or not text.isascii():
+        return False
+    return int("".join(str(int(letter, 36)) for letter in text[4:] + text[:4])) % 97 == 1
+
+
+def jwt(found: bytes) -> bool:
+    """Whether the first part decodes to a JSON object that names its algorithm (RFC 7515, section 4.1.1)."""
+    head = found.partition(b".")[0]
+    try:
+        decoded = msgspec.json.decode(binascii.a2b_base64(head.replace(b"-", b"+").replace(b"_", b"/") + b"==="))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(decoded, dict) and "alg" in decoded
+
+
+def ssn(found: bytes) -> bool:
+    """Whether a US social security number can have been assigned: no area 000, 666 or 9xx, no zero group or serial."""
+    number = digits(found)
+    return len(number) == 9 and number[:3] not in (b"000", b"666") and number[:1] != b"9" and number[3:5] != b"00" and number[5:] != b"0000"
+
+
+def phone(found: bytes) -> bool:
+    """Whether this is an international number: `+`, an assigned country code, 8 to 15 digits in all."""
+    number = digits(found).decode()
+    known = number[:1] in _CODES_1 or number[:2] in _CODES_2 or number[:2] in _ZONES_3
+    if not known or not 8 <= len(number) <= 15:
+        return False
+    return number[:1] != "1" or (len(number) == 11 and number[1] not in "01" and number[4] not in "01")
+
+
+def address(found: bytes) -> bool:
+    """Whether this is an IPv4 or IPv6 address."""
+    try:
+        ip_address(found.decode("ascii"))
+    except ValueError:
+        return False
+    return True
+
+
+def mixed(found: bytes) -> bool:
+    """Whether letters and digits both occur, as in a random key: keeps words and paths out of rules that go by context."""
+    return any(48 <= byte <= 57 for byte in found) and found.upper() != found.lower() and len(set(found)) >= 6
+
+
+def _anything(found: bytes) -> bool:
+    return True
+
+
+VALIDATORS: dict[str, Validator] = {
+    "none": _anything,
+    "pem": _anything,
+    "luhn_card": luhn_card,
+    "iban": iban,
+    "jwt": jwt,
+    "ssn": ssn,
+    "phone": phone,
+    "address": address,
+    "mixed": mixed,
+}
+"""By the name a rule writes. `pem` marks a block whose lines may be spread over rows (see `pem.py`)."""

@@ -1,0 +1,194 @@
+"""Who is this file: the examination that ends with one finding.
+
+RULES
+- One file is examined at a time; it asks for one `Open` or `Read` at a time, and looks at a few hundred bytes.
+- Files whose inode a lost stream had come first, then the others in order of their last change.
+- A file without a byte has no identity. A file that shows what a lost stream showed is that stream. A file beside a live one
+  that begins like it is a copy as long as its last bytes stand in the live one too; otherwise it is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from enum import Enum
+from heapq import heappop, heappush
+from itertools import count
+from typing import TypeAlias
+
+import msgspec
+
+from shipper.source.events import Got, Open, Opened, OpenFailed, Read, ReadFailed
+from shipper.source.identity import GUARD_BYTES, HEAD_BYTES, digest, guard_size
+from shipper.source.known import Known, Stream, Table
+
+
+class Verdict(Enum):
+    """What an examination finds."""
+
+    SAME = "it still is its stream"
+    REPLACED = "it is not its stream any more"
+    RESUMED = "it is a stream that was lost"
+    COPY = "it is a copy of a live file"
+    COVERED = "it is a copy, and all of it was read in the original"
+    NEW = "nobody knows it"
+    EMPTY = "it has no byte yet"
+    FAILED = "it cannot be opened or read"
+    LATER = "the file it looks like must be examined first"
+
+
+class Finding(msgspec.Struct):
+    """The outcome. `stream` is the one resumed; `other` the live file it was compared with."""
+
+    known: Known
+    verdict: Verdict
+    head: bytes = b""
+    stream: Stream | None = None
+    other: Known | None = None
+    errno: int = 0
+    reason: str = ""
+
+
+Question: TypeAlias = Open | Read
+Answer: TypeAlias = Opened | OpenFailed | Got | ReadFailed
+Steps: TypeAlias = Generator[Question, Answer, Finding]
+
+
+class _FailedError(Exception):
+    """The file under examination gave an error."""
+
+    def __init__(self, errno: int, reason: str = "") -> None:
+        super().__init__(errno)
+        self.errno, self.reason = errno, reason
+
+
+class Examiner:
+    """The queue of files to examine, and the examination under way."""
+
+    __slots__ = ("_order", "_queue", "_steps", "_table", "known")
+
+    def __init__(self, table: Table) -> None:
+        """Nobody waits."""
+        self._table = table
+        self._queue: list[tuple[bool, float, int, Known]] = []
+        self._order = count()
+        self._steps: Steps | None = None
+        self.known: Known | None = None
+        """Under examination."""
+
+    def add(self, known: Known, *, urgent: bool = False) -> None:
+        """Let it wait to be examined, unless it does."""
+        if not known.queued:
+            known.queued = True
+            heappush(self._queue, (not urgent, known.mtime_s, next(self._order), known))
+
+    def __bool__(self) -> bool:
+        return bool(self._queue) or self._steps is not None
+
+    def start(self, busy: Known | None) -> Question | None:
+        """Begin with the next file, other than `busy` (whose bytes are being cut right now)."""
+        while self._queue and self._steps is None:
+            if self._queue[0][3] is busy:
+                return None
+            known = heappop(self._queue)[3]
+            known.queued = False
+            if self._table.files.get(known.key) is known:
+                self.known, self._steps = known, _examine(known, self._table)
+                return next(self._steps)
+        return None
+
+    def answer(self, answer: Answer) -> Question | Finding:
+        """Go on with the answer to the last question."""
+        assert self._steps is not None
+        try:
+            return self._steps.send(answer)
+        except StopIteration as stop:
+            self.known = self._steps = None
+            finding: Finding = stop.value
+            return finding
+
+
+def _examine(known: Known, table: Table) -> Steps:
+    try:
+        head, known.size = yield from _head(known)
+        return (yield from _judge(known, head, table))
+    except _FailedError as failure:
+        return Finding(known, Verdict.FAILED, errno=failure.errno, reason=failure.reason)
+
+
+def _judge(known: Known, head: bytes, table: Table) -> Steps:
+    size = known.size
+    own = known.stream
+    if own is not None:
+        same = own.position <= size and own.print.matches(head) and (yield from _proves(known, own))
+        return Finding(known, Verdict.SAME if same else Verdict.REPLACED, head)
+    if not size or not head:
+        return Finding(known, Verdict.EMPTY)
+    for stream in table.candidates(known, head, size):
+        if (yield from _proves(known, stream)):
+            return Finding(known, Verdict.RESUMED, head, stream)
+    if known.copied is not None and size <= known.copied.position and known.copied.id in table.orphans:
+        return Finding(known, Verdict.COVERED)
+    other = table.original(known, head)
+    if other is not None:
+        return Finding(known, (yield from _compare(known, other, head)), head, other=other)
+    return Finding(known, Verdict.NEW, head)
+
+
+def _proves(known: Known, stream: Stream) -> Generator[Question, Answer, bool]:
+    """Whether the bytes before the stream's offset stand in the file."""
+    proof = stream.proof()
+    if proof is None:
+        return True
+    offset, guard = proof
+    size = guard_size(offset)
+    data, _ = yield from _read(known, offset - size, size)
+    return digest(data) == guard
+
+
+def _compare(known: Known, other: Known, head: bytes) -> Generator[Question, Answer, Verdict]:
+    """Whether the last bytes of `known` stand at the same place of the live file `other`."""
+    assert other.stream is not None
+    if known.size <= len(head):
+        at, mine = 0, head[: known.size]
+    else:
+        at = known.size - GUARD_BYTES
+        mine, _ = yield from _read(known, at, GUARD_BYTES)
+    try:
+        if other.handle is None:
+            yield from _head(other)
+        theirs, size = yield from _read(other, at, len(mine))
+        if size < other.stream.position:
+            return Verdict.LATER
+        if theirs == mine:
+            return Verdict.COPY
+        return Verdict.NEW if (yield from _proves(other, other.stream)) else Verdict.LATER
+    except _FailedError:
+        return Verdict.LATER
+
+
+def _head(known: Known) -> Generator[Question, Answer, tuple[bytes, int]]:
+    """The first bytes and the size; opens the file if it is not."""
+    if known.handle is not None:
+        return (yield from _read(known, 0, HEAD_BYTES))
+    answer = yield Open(known.path, *known.key)
+    if isinstance(answer, OpenFailed):
+        raise _FailedError(answer.errno, answer.reason)
+    assert isinstance(answer, Opened)
+    known.handle = answer.handle
+    return answer.head, answer.size
+
+
+def _read(known: Known, offset: int, size: int) -> Generator[Question, Answer, tuple[bytes, int]]:
+    """Up to `size` bytes, short only where the file ends, and the file's size."""
+    assert known.handle is not None
+    data, size_now = b"", 0
+    while len(data) < size:
+        answer = yield Read(known.handle, offset + len(data), size - len(data))
+        if isinstance(answer, ReadFailed):
+            raise _FailedError(answer.errno)
+        assert isinstance(answer, Got)
+        size_now = answer.size_now
+        data += answer.data
+        if not answer.data or offset + len(data) >= size_now:
+            break
+    return data, size_now

@@ -1,0 +1,269 @@
+"""What the source knows: files by inode, their streams, and streams without a file.
+
+RULES
+- A `Known` is one inode. It has a handle while it is open, and a `Stream` once it is identified.
+- A `Stream` without a file is an orphan: its file was truncated, replaced or is not where it was. It waits for a copy or a
+  new name to be found, and is given up when every candidate has been looked at.
+- Bounds: `FILES` known files; beyond, the oldest that are read to their end are forgotten (and shipped again if they change).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+
+from shipper.source.events import Entry, StreamState
+from shipper.source.identity import NOTHING, Fingerprint, Trail
+from shipper.source.names import origins, split
+
+FILES = 100_000
+Key = tuple[int, int]
+
+
+class Phase(Enum):
+    """What is known about a file."""
+
+    NEW = "new"
+    """Not identified yet."""
+    EMPTY = "empty"
+    """Has no byte yet, so no identity."""
+    HELD = "held"
+    """A copy of a live file, held until that one is truncated or the two differ."""
+    IGNORED = "ignored"
+    """Too old, compressed, or a copy whose bytes were all read in the original."""
+    ACTIVE = "active"
+    """Has a stream."""
+
+
+class Stream:
+    """One identity and how far it was read."""
+
+    __slots__ = (
+        "cut", "ended", "first_seen", "guard", "id", "key", "mtime_s", "next_offset", "path", "position", "print",
+        "settled", "size", "state", "trail", "window", "window_offset",
+    )  # fmt: skip
+
+    def __init__(self, ident: str, path: str, key: Key, offset: int, first_seen: float) -> None:
+        """A stream whose next record starts at `offset`."""
+        self.id, self.path, self.key, self.first_seen = ident, path, key, first_seen
+        self.print = Fingerprint(b"")
+        self.next_offset = offset
+        self.position = offset
+        """Where the next read starts: `next_offset`, or further on inside an overlong line."""
+        self.guard: bytes | None = NOTHING if offset == 0 else None
+        """Of the bytes before `position`; None: not known yet, the next read tells."""
+        self.trail = Trail(offset, self.guard or b"")
+        self.settled = offset
+        self.size = 0
+        self.mtime_s = 0.0
+        self.cut: int | None = None
+        self.ended = False
+        self.window = b""
+        """The bytes of the feed that is outstanding, guard included; they start at `window_offset`."""
+        self.window_offset = 0
+        self.state: StreamState | None = None
+        """What the last snapshot said, for the next one."""
+
+    @classmethod
+    def restored(cls, state: StreamState) -> Stream:
+        """The stream as the checkpoint has it."""
+        stream = cls(state.id, state.path, (state.dev, state.ino), state.offset, state.first_seen)
+        stream.print = Fingerprint.known(state.fingerprint_length, bytes.fromhex(state.fingerprint))
+        guard = bytes.fromhex(state.guard) if state.guard else (NOTHING if state.guard_offset == 0 else b"")
+        stream.trail = Trail(state.guard_offset, guard)
+        stream.guard = guard if guard and state.guard_offset == state.offset else None
+        stream.size, stream.mtime_s = state.size, state.mtime_s
+        stream.cut = state.cut if state.cut is not None and state.cut > state.offset else None
+        stream.ended = state.ended
+        return stream
+
+    def proof(self) -> tuple[int, bytes] | None:
+        """An offset and the guard the file must show there; None: nothing can be asked but the fingerprint."""
+        if self.guard is not None:
+            return (self.position, self.guard) if self.position else None
+        offset, guard = self.trail.at(self.settled)
+        return (offset, guard) if guard and offset else None
+
+    def snapshot(self, settled: int) -> StreamState:
+        """What the checkpoint must hold when everything before `settled` has a verdict."""
+        guard_offset, guard = self.trail.at(settled)
+        cut = self.cut if self.cut is not None and self.cut > settled else None
+        return StreamState(
+            self.id, self.path, self.key[0], self.key[1], settled, self.print.length, self.print.value.hex(), guard.hex(),
+            self.first_seen, self.ended and settled >= self.next_offset, cut, guard_offset, self.size, self.mtime_s,
+        )  # fmt: skip
+
+
+class Known:
+    """One inode."""
+
+    __slots__ = (
+        "after", "backoff_s", "begin", "copied", "deleted", "final", "followers", "handle", "key", "mintable", "mtime_s",
+        "outside", "path", "phase", "queued", "read_at", "ready", "rotated", "size", "sought", "stream",
+    )  # fmt: skip
+
+    def __init__(self, entry: Entry, *, outside: bool = False) -> None:
+        """`outside`: no glob matches it; it was found beside a file that one does."""
+        self.key: Key = (entry.dev, entry.ino)
+        self.path, self.size, self.mtime_s = entry.path, entry.size, entry.mtime_s
+        self.outside = outside
+        self.phase = Phase.NEW
+        self.stream: Stream | None = None
+        self.handle: int | None = None
+        self.begin = 0
+        """Offset to begin at, should it be new."""
+        self.mintable = True
+        """Whether it is read when it turns out to be nobody we know."""
+        self.copied: Stream | None = None
+        """The stream it was seen to be a copy of."""
+        self.rotated = False
+        """Not under its live name any more: closed when it was quiet for a while at its end."""
+        self.deleted = False
+        self.sought = False
+        """Its new name was looked for."""
+        self.final = False
+        """Its end is final: an unfinished record is taken."""
+        self.after: Known | None = None
+        """The file to be read to its end before this one."""
+        self.followers: list[Known] | None = None
+        self.queued = False
+        """Waits to be examined."""
+        self.ready = False
+        """Waits for its turn to be read."""
+        self.read_at = -1e9
+        self.backoff_s = 0.0
+
+
+class Table:
+    """All files and streams of a source."""
+
+    __slots__ = ("beside", "files", "listed", "orphans", "orphans_by_key", "orphans_by_path", "paths", "streams")
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.files: dict[Key, Known] = {}
+        self.paths: dict[str, Known] = {}
+        """Who lies, or lay last, at a path."""
+        self.listed: dict[Key, Entry] = {}
+        """The last scan."""
+        self.streams: dict[str, Stream] = {}
+        self.orphans: dict[str, tuple[Stream, str]] = {}
+        """Streams without a file, with the cause."""
+        self.orphans_by_key: dict[Key, list[Stream]] = {}
+        self.orphans_by_path: dict[str, list[Stream]] = {}
+        self.beside: dict[str, set[Key]] = {}
+        """Files that no glob matches, by the directory they were found in."""
+
+    def add(self, entry: Entry, *, outside: bool = False) -> Known:
+        """Take a file never seen before."""
+        known = Known(entry, outside=outside)
+        self.files[known.key] = known
+        if outside:
+            self.beside.setdefault(split(entry.path)[0], set()).add(known.key)
+        else:
+            self.paths[entry.path] = known
+        return known
+
+    def forget(self, known: Known) -> None:
+        """Drop a file; its stream stays until it is settled."""
+        self.files.pop(known.key, None)
+        if self.paths.get(known.path) is known:
+            del self.paths[known.path]
+        for directory in {split(known.path)[0], split(known.stream.path)[0] if known.stream else ""}:
+            keys = self.beside.get(directory)
+            if keys is not None:
+                keys.discard(known.key)
+                if not keys:
+                    del self.beside[directory]
+        stream = known.stream
+        if stream is not None and stream.ended and stream.settled >= stream.next_offset:
+            self.streams.pop(stream.id, None)
+
+    def bind(self, known: Known, stream: Stream) -> None:
+        """Give a file its stream."""
+        known.stream, known.phase = stream, Phase.ACTIVE
+        stream.key, stream.path = known.key, known.path
+        stream.state = None
+        self.streams[stream.id] = stream
+        if not known.outside:
+            self.paths[known.path] = known
+
+    def orphan(self, stream: Stream, cause: str) -> None:
+        """A stream lost its file."""
+        self.orphans[stream.id] = (stream, cause)
+        self.orphans_by_key.setdefault(stream.key, []).append(stream)
+        self.orphans_by_path.setdefault(stream.path, []).append(stream)
+
+    def adopt(self, stream: Stream) -> str:
+        """It is an orphan no more. Returns the cause."""
+        cause = self.orphans.pop(stream.id)[1]
+        for index, key in ((self.orphans_by_key, stream.key), (self.orphans_by_path, stream.path)):
+            _remove(index, key, stream)
+        return cause
+
+    def candidates(self, known: Known, head: bytes, size: int) -> list[Stream]:
+        """Orphans that `known` may be: same inode first, then those it may be a copy of by name."""
+        if not self.orphans:
+            return []
+        found = list(self.orphans_by_key.get(known.key, ()))
+        for path in (known.path, *origins(known.path)):
+            found += (stream for stream in self.orphans_by_path.get(path, ()) if stream not in found)
+        return [stream for stream in found if stream.position <= size and stream.print.matches(head)]
+
+    def original(self, known: Known, head: bytes) -> Known | None:
+        """The file under a live name that `known` may be a copy of."""
+        for path in origins(known.path):
+            other = self.paths.get(path)
+            if other is None or other is known or other.stream is None or other.path != path:
+                continue
+            shown = other.stream.print
+            if (shown.length > len(head) and head) or shown.matches(head):
+                return other
+        return None
+
+    def family_head(self, path: str) -> Known | None:
+        """The file under the live name that `path` was rotated from, if there is one."""
+        for origin in origins(path):
+            other = self.paths.get(origin)
+            if other is not None and other.path == origin:
+                return other
+        return None
+
+    def found_beside(self, path: str) -> Iterator[Known]:
+        """Files outside the globs in the directory of `path`."""
+        for key in tuple(self.beside.get(split(path)[0], ())):
+            if key in self.files:
+                yield self.files[key]
+
+    def surplus(self) -> Iterable[Known]:
+        """Files to forget so that the bound holds: ended ones, oldest first."""
+        over = len(self.files) - FILES
+        if over <= 0:
+            return ()
+        ended = (known for known in self.files.values() if known.handle is None and known.stream and known.stream.ended)
+        return sorted(ended, key=lambda known: known.mtime_s)[:over]
+
+    def snapshot(self, settled: Mapping[str, int], done: Callable[[Stream], bool]) -> list[StreamState]:
+        """States of all streams; `done` says which are not worth keeping. Unchanged ones are the same objects as last time."""
+        states = []
+        for stream in tuple(self.streams.values()):
+            offset = max(stream.settled, settled.get(stream.id, 0))
+            if offset != stream.settled:
+                stream.settled = offset
+                stream.trail.prune(offset)
+                stream.state = None
+            if done(stream):
+                self.streams.pop(stream.id)
+                continue
+            if stream.state is None:
+                stream.state = stream.snapshot(offset)
+            states.append(stream.state)
+        return states
+
+
+def _remove(index: dict[str, list[Stream]] | dict[Key, list[Stream]], key: str | Key, stream: Stream) -> None:
+    """Take `stream` out of an index of lists."""
+    found = index[key]  # type: ignore[index]
+    found.remove(stream)
+    if not found:
+        del index[key]  # type: ignore[arg-type]

@@ -1,0 +1,244 @@
+"""Reading: windows of bytes from open files to the frame, and what happens at a file's end.
+
+RULES
+- One window is out at a time: `Read`, `Got`, `Feed`, `Consumed`. So the bytes in memory are one window, whatever is open.
+- Every read begins with the <= 64 bytes before the offset. If they are not what they were, the file was truncated.
+- At the end of a file its followers are released. A rotated file that does not grow for `grace_s` is read once more with its
+  end final, then closed; so is one whose last name is gone.
+- Open files are bounded by `open_files`: idle ones are closed, the longest idle first, and opened again when they change.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from errno import EBADF, ESTALE
+
+import msgspec
+
+from shipper.source.events import Close, Command, Consumed, Ended, Feed, Got, Note, Read, ReadFailed
+from shipper.source.identity import GUARD_BYTES, digest, guard_size
+from shipper.source.known import Key, Known, Phase, Stream, Table
+from shipper.source.turns import Timers, Turns
+
+_BACKOFF_S = (1.0, 60.0)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Sizes and times of a file source; the agent's, not the user's."""
+
+    read_size_bytes: int = (1 << 20) + (1 << 16)
+    """A window; must be larger than the longest record that is kept whole."""
+    linger_s: float = 0.25
+    """Least time between two reads of a file at its end, so that small appends go together."""
+    reconcile_s: float = 5.0
+    poll_s: float = 1.0
+    """Time between scans where there is no watch."""
+    scan_gap_s: float = 0.2
+    """Least time between scans; grows with the number of files."""
+    grace_s: float = 5.0
+    """How long a rotated file must be quiet at its end to be closed."""
+    open_files: int = 512
+
+
+class Reading:
+    """The reading half of the tail."""
+
+    def __init__(self, table: Table, limits: Limits, out: list[Command], examine: Callable[[Known], None]) -> None:
+        """Commands go to `out`; `examine` is called for files that must be opened first."""
+        self._table, self._limits, self._say, self._examine = table, limits, out.append, examine
+        self.turns = Turns()
+        self.timers: Timers[Known] = Timers()
+        self.current: Known | None = None
+        """Its bytes are being read or cut."""
+        self.fed = False
+        """They are being cut."""
+        self.paused = False
+        self.draining = False
+        self._fed_to = 0
+        self._final = False
+        self._opened = 0
+        self._idle: OrderedDict[Key, Known] = OrderedDict()
+
+    def start(self) -> Read | None:
+        """Read the file whose turn it is, if there is one and data is welcome."""
+        while self.current is None and not self.paused:
+            known = self.turns.next()
+            if known is None:
+                return None
+            stream = known.stream
+            if stream is None or known.after is not None or known.queued or self.timers.armed("retry", known):
+                continue
+            if known.handle is None:
+                self._examine(known)
+                continue
+            self.current, self.fed = known, False
+            self._idle.pop(known.key, None)
+            before = guard_size(stream.position)
+            limit = self._limits.read_size_bytes
+            if stream.cut is not None and stream.position < stream.cut:
+                limit = min(limit, stream.cut - stream.position)
+            return Read(known.handle, stream.position - before, before + limit)
+        return None
+
+    def got(self, event: Got, now: float) -> Known | None:
+        """Feed what was read. Returns the file if its bytes are not what they were: it was truncated."""
+        known, self.current = self.current, None
+        assert known is not None and known.stream is not None
+        stream = known.stream
+        known.read_at, known.backoff_s = now, 0.0
+        before = guard_size(stream.position)
+        if event.size_now < stream.position:
+            return known
+        if len(event.data) < before:
+            self.timers.arm("read", known, now + self._limits.linger_s)
+            return None
+        if stream.guard is not None and digest(event.data[:before]) != stream.guard:
+            return known
+        if known.final and event.size_now > known.size:
+            known.final = False
+        known.size, known.deleted = event.size_now, event.nlink == 0
+        known.rotated = known.rotated or known.deleted
+        stream.size = max(stream.size, event.size_now)
+        self._feed(known, stream, event, now)
+        return None
+
+    def _feed(self, known: Known, stream: Stream, event: Got, now: float) -> None:
+        stream.print.grow(event.data, event.offset)
+        stream.window, stream.window_offset = event.data, event.offset
+        start, end = stream.position, event.offset + len(event.data)
+        at_end = end >= event.size_now
+        final = end == stream.cut or (at_end and (known.final or self.draining))
+        if end == start and not (final and stream.next_offset < end):
+            stream.window = b""
+            if at_end:
+                self.at_end(known, now)
+            else:
+                self.timers.arm("read", known, now + self._limits.linger_s)
+            return
+        if final:
+            stream.cut, stream.state = end, None
+        self.current, self.fed, self._fed_to, self._final = known, True, end, final
+        self._say(Feed(stream.id, event.data[start - event.offset :], start, final))
+
+    def consumed(self, event: Consumed, now: float) -> None:
+        """Go on behind what was cut into records."""
+        known = self.current
+        if known is None or not self.fed or known.stream is None or known.stream.id != event.stream_id:
+            return
+        stream, self.current, self.fed = known.stream, None, False
+        progress = self._advance(stream, event)
+        if self._fed_to < known.size and progress:
+            self.turns.add(known)
+        else:
+            self.at_end(known, now)
+
+    def _advance(self, stream: Stream, event: Consumed) -> bool:
+        """Take over the new offsets and their guards. Returns whether reading moved on."""
+        before = stream.position
+        stream.next_offset = min(max(event.next_offset, stream.next_offset), self._fed_to)
+        asked = event.next_offset if event.read_from is None else event.read_from
+        stream.position = min(max(asked, stream.next_offset), self._fed_to)
+        window, base = stream.window, stream.window_offset
+        stream.window = b""
+        for offset in {stream.next_offset, stream.position}:
+            if offset >= before:
+                guard = digest(window[max(0, offset - GUARD_BYTES) - base : offset - base])
+                if offset == stream.position:
+                    stream.guard = guard
+                if offset == stream.next_offset:
+                    stream.trail.add(offset, guard)
+        stream.state = None
+        return stream.position > before
+
+    def at_end(self, known: Known, now: float) -> None:
+        """There is nothing more to read in it for now."""
+        self.release(known)
+        if known.handle is not None:
+            self._idle[known.key] = known
+            self._make_room(self._limits.open_files)
+        if not known.rotated or self.draining:
+            return
+        if known.final:
+            self.finish(known)
+        else:
+            self.timers.arm("grace", known, now + self._limits.grace_s)
+
+    def finish(self, known: Known, reason: str = "") -> None:
+        """All of it was read: close it, and forget it if it is gone."""
+        self.close(known)
+        self.release(known)
+        stream = known.stream
+        if stream is not None and not stream.ended:
+            stream.ended, stream.state = True, None
+            self._say(Ended(stream.id, reason or ("deleted" if known.deleted else "rotated")))
+        known.final = False
+        if known.deleted:
+            self._table.forget(known)
+
+    def read_failed(self, event: ReadFailed, now: float) -> None:
+        """Try again later; others are not held up."""
+        known, self.current = self.current, None
+        if known is None:
+            return
+        if event.errno in (ESTALE, EBADF):
+            self.close(known)
+        self.hold_off(known, event.errno, now)
+
+    def hold_off(self, known: Known, errno: int, now: float, reason: str = "") -> None:
+        """Leave it alone for a while that doubles with every failure; said once."""
+        if not known.backoff_s:
+            self._say(Note("unreadable", known.path, {"errno": errno, "reason": reason}))
+        known.backoff_s = min(max(known.backoff_s * 2, _BACKOFF_S[0]), _BACKOFF_S[1])
+        self.timers.arm("retry", known, now + known.backoff_s)
+        self.release(known)
+
+    def release(self, known: Known) -> None:
+        """Those that waited for its end go on."""
+        followers, known.followers = known.followers, None
+        for follower in followers or ():
+            follower.after = None
+            if follower.phase is Phase.ACTIVE:
+                self.turns.add(follower)
+
+    def opened(self) -> None:
+        """A file was opened. Closes an idle one if there are too many."""
+        self._opened += 1
+        self._make_room(self._limits.open_files)
+
+    def close(self, known: Known) -> None:
+        """Close it, if it is open."""
+        if known.handle is not None:
+            self._say(Close(known.handle))
+            known.handle = None
+            self._opened -= 1
+            self._idle.pop(known.key, None)
+
+    def shed(self) -> int:
+        """Close half of the idle files, because the system has no more handles. Returns how many."""
+        before = self._opened
+        self._make_room(before - (len(self._idle) + 1) // 2)
+        return before - self._opened
+
+    def _make_room(self, limit: int) -> None:
+        while self._opened > limit and self._idle:
+            self.close(next(iter(self._idle.values())))
+
+    def touch(self, known: Known, now: float) -> None:
+        """It changed: read it, but not sooner than `linger_s` after the last time."""
+        at = known.read_at + self._limits.linger_s
+        if at <= now:
+            self.turns.add(known)
+        elif not self.timers.armed("read", known):
+            self.timers.arm("read", known, at)
+
+    def fire(self, purpose: str, known: Known) -> None:
+        """A timer fired."""
+        if self._table.files.get(known.key) is not known:
+            return
+        if purpose == "retry" and known.phase is not Phase.ACTIVE:
+            self._examine(known)
+            return
+        if purpose == "grace":
+            known.final = True
+        self.turns.add(known)

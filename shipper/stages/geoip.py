@@ -1,0 +1,278 @@
+"""Geoip: where an address is and whose network it belongs to, spliced as finished bytes.
+
+RULES
+- The fragment follows ECS (`geo.*`, `as.*`); region fields are the most specific subdivision, with `region_iso_code` as
+  `GB-WBK`, as Elasticsearch's own geoip processor makes them. Only keys that are known are written, never nulls; `location` is
+  `{"lat","lon"}`, which a `geo_point` mapping takes, and left out unless both are degrees.
+- Every valid address yields `ip` in its canonical form, looked up or not, so that the field can be mapped as `ip`.
+- Addresses of special purpose (RFC 6890 and the IANA registries it made) are named instead of missed: `address_class` says
+  `private`, `loopback`, `link_local`, `shared` (CGNAT, RFC 6598), `documentation`, `multicast` ... It is not an ECS field; ECS
+  leaves names that it does not define to us. They are looked up all the same: MaxMind's databases have nothing there, but a
+  database made in house may know its own sites.
+- Of several databases of one family the first that knows the address answers; Country fills only what City lacks.
+- Cached by the value as it stands in the record, since that is what C iterators can look up. Values that are no strings, or
+  longer than an address can be, are not remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from shipper.config.fields import ComponentConfig, FilePath
+from shipper.model.errors import ComponentError
+
+if TYPE_CHECKING:
+    from shipper.model.columns import Columns
+    from shipper.stages.stage import Resources, Table
+
+ADDRESS_CHARS_MAX = 80
+"""The longest text that can be an address: IPv6 of 45 characters, brackets, port, zone id of 15 (IFNAMSIZ)."""
+FAMILIES = {"Enterprise": "city", "City": "city", "Country": "country", "ASN": "asn", "ISP": "asn"}
+"""What a database can tell, by a word in its own type (`GeoLite2-City`, `DBIP-ASN-Lite`)."""
+SPECIAL = (
+    ("0.0.0.0/32", "unspecified"),
+    ("0.0.0.0/8", "reserved"),
+    ("10.0.0.0/8", "private"),
+    ("100.64.0.0/10", "shared"),
+    ("127.0.0.0/8", "loopback"),
+    ("169.254.0.0/16", "link_local"),
+    ("172.16.0.0/12", "private"),
+    ("192.0.0.0/24", "reserved"),
+    ("192.0.2.0/24", "documentation"),
+    ("192.168.0.0/16", "private"),
+    ("198.18.0.0/15", "benchmarking"),
+    ("198.51.100.0/24", "documentation"),
+    ("203.0.113.0/24", "documentation"),
+    ("224.0.0.0/4", "multicast"),
+    ("255.255.255.255/32", "broadcast"),
+    ("240.0.0.0/4", "reserved"),
+    ("::/128", "unspecified"),
+    ("::1/128", "loopback"),
+    ("100::/64", "discard"),
+    ("2001:2::/48", "benchmarking"),
+    ("2001:db8::/32", "documentation"),
+    ("3fff::/20", "documentation"),
+    ("fc00::/7", "private"),
+    ("fe80::/10", "link_local"),
+    ("ff00::/8", "multicast"),
+)
+"""IANA IPv4 and IPv6 Special-Purpose Address Registries; the first that holds an address names it."""
+_RANGES = [(net.version, int(net[0]), int(net[-1]), name) for net, name in ((ip_network(text), name) for text, name in SPECIAL)]
+
+
+class MissingTable(ComponentError):
+    """There is no file where a table should be, which `optional` forgives; a broken file is never forgiven."""
+
+
+class Geoip:
+    """Add place and network of an address.
+
+    City, Country and ASN databases (MaxMind or DB-IP, `.mmdb`) are merged in one pass into `client.geo.*` and `client.as.*`,
+    with `client.ip`; private and reserved addresses get `client.address_class` instead. A new version of a file is taken into
+    use while the agent runs, if it passes a check.
+    """
+
+    class Config(ComponentConfig, frozen=True, kw_only=True):
+        """Settings of `geoip`."""
+
+        field: str
+        """The field with the address, `client_ip`. A port, brackets and white space around it are ignored."""
+        databases: list[FilePath]
+        """The mmdb files: City, Country and ASN, in any order."""
+        target: str = "client"
+        """The top-level key of the document that takes `ip`, `geo` and `as`. A record's own value of that name moves away."""
+        optional: bool = False
+        """Go on without a database that is missing. A broken one is refused all the same."""
+        language: str = "en"
+        """Language of names: `de`, `en`, `es`, `fr`, `ja`, `pt-BR`, `ru`, `zh-CN`. English where a name is not translated."""
+        cache_max: int = 65_536
+        """Addresses remembered, some 0.5 kB each. When full, those not seen for the longest half are forgotten."""
+
+    def __init__(self, config: Config, resources: Resources) -> None:
+        """Open the databases. Raises ComponentError for one that is missing, broken or of a kind without places."""
+        if not config.target or "." in config.target:
+            raise ComponentError("target is one top-level key, without dots", "target", "write `client` or `source`")
+        if config.cache_max < 2:
+            raise ComponentError("cache_max must be 2 or more", "cache_max")
+        self.reads: Sequence[str] = (config.field,)
+        self.adds: Sequence[str] = (config.target,)
+        self._field = config.field
+        self._tables = _opened(config, resources)
+        self._cache = _Fragments(config, self._tables)
+        self._generation = 0
+
+    def process(self, columns: Columns, now: float) -> None:
+        """Splice one fragment a row: `,"client":{...}`, or nothing where the field holds no address."""
+        generation = sum([table.generation for table in self._tables])
+        if generation != self._generation:
+            self._generation = generation
+            self._cache.renew()
+        values = columns.column(self._field)
+        try:
+            fragments = list(map(self._cache.__getitem__, values))
+        except TypeError:  # a list or an object among them does not hash
+            fragments = [self._cache[value] if isinstance(value, str) else b"" for value in values]
+        if any(fragments):
+            columns.splice(fragments)
+
+
+class _Fragments(dict[object, bytes]):
+    """Value of the field -> its fragment. Two generations of at most `cache_max / 2`; what is used moves to the newer one."""
+
+    def __init__(self, config: Geoip.Config, tables: Sequence[Table]) -> None:
+        super().__init__()
+        self._tables = tables
+        self._families: dict[str, list[Table]] = {}
+        self._half = config.cache_max // 2
+        self._older: dict[object, bytes] = {}
+        self._head = b"," + orjson.dumps(config.target) + b":"
+        self._language = config.language
+
+    def __missing__(self, value: object) -> bytes:
+        if not isinstance(value, str) or len(value) > ADDRESS_CHARS_MAX:
+            return b""
+        fragment = self._older.get(value)
+        if fragment is None:
+            fragment = self._made(value)
+        if len(self) > self._half:
+            self._older = dict(self)
+            self._start()
+        self[value] = fragment
+        return fragment
+
+    def renew(self) -> None:
+        """Forget everything and look at the tables' kinds again: they may be of another version now."""
+        self._families = {"city": [], "country": [], "asn": []}
+        for table in self._tables:
+            self._families.get(database_family(table.kind), []).append(table)
+        self._older = {}
+        self._start()
+
+    def _start(self) -> None:
+        self.clear()
+        self[None] = b""  # rows without the field are common: they need not come by `__missing__`
+
+    def _made(self, text: str) -> bytes:
+        address = parsed_address(text)
+        if address is None:
+            return b""
+        found: dict[str, object] = {"ip": str(address)}
+        if kind := address_class(address):
+            found["address_class"] = kind
+        city, country, asn = (self._looked_up(family, str(address)) for family in ("city", "country", "asn"))
+        place = geo_fields({**country, **city}, self._language)
+        if place:
+            found["geo"] = place
+        network = as_fields(asn or _part(city, "traits"))
+        if network:
+            found["as"] = network
+        return self._head + orjson.dumps(found)
+
+    def _looked_up(self, family: str, address: str) -> Mapping[str, Any]:
+        for table in self._families[family]:
+            try:
+                record = table.get(address)
+            except ValueError:  # IPv6 asked of a database that has IPv4 only
+                continue
+            if record is not None:
+                return record
+        return {}
+
+
+def database_family(kind: str) -> str:
+    """What a database of this type tells: `city`, `country`, `asn`, or an empty string."""
+    return next((family for word, family in FAMILIES.items() if word in kind), "")
+
+
+def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address in a text, or None. Takes off white space, brackets, port and IPv6 zone; unwraps IPv4-mapped IPv6."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def address_class(address: IPv4Address | IPv6Address) -> str:
+    """The special purpose of an address, or an empty string for one of the public internet."""
+    version, number = address.version, int(address)
+    return next((name for of, first, last, name in _RANGES if of == version and first <= number <= last), "")
+
+
+def geo_fields(record: Mapping[str, Any], language: str) -> dict[str, object]:
+    """The ECS `geo` object of a City or Country record, only of what it holds."""
+    country, parts = _part(record, "country"), record.get("subdivisions")
+    region = parts[-1] if isinstance(parts, list) and parts and isinstance(parts[-1], dict) else {}
+    country_code, region_code = _text(country, "iso_code"), _text(region, "iso_code")
+    location = _part(record, "location")
+    fields: dict[str, object] = {
+        "city_name": _name(_part(record, "city"), language),
+        "country_iso_code": country_code,
+        "country_name": _name(country, language),
+        "continent_code": _text(_part(record, "continent"), "code"),
+        "region_name": _name(region, language),
+        "region_iso_code": f"{country_code}-{region_code}" if country_code and region_code else None,
+        "postal_code": _text(_part(record, "postal"), "code"),
+        "timezone": _text(location, "time_zone"),
+        "location": _point(location),
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def as_fields(record: Mapping[str, Any]) -> dict[str, object]:
+    """The ECS `as` object of an ASN or ISP record, or of an Enterprise record's traits."""
+    number, name = record.get("autonomous_system_number"), _text(record, "autonomous_system_organization")
+    fields: dict[str, object] = {"number": number} if isinstance(number, int) else {}
+    if name:
+        fields["organization"] = {"name": name}
+    return fields
+
+
+def _opened(config: Geoip.Config, resources: Resources) -> list[Table]:
+    if not config.databases:
+        raise ComponentError("databases names no file", "databases", "name a City, Country or ASN database (.mmdb)")
+    tables = []
+    for number, path in enumerate(config.databases):
+        try:
+            table = resources.table(path)
+        except MissingTable:
+            if config.optional:
+                continue
+            raise
+        if not database_family(table.kind):
+            hint = "use a City, Country, ASN, ISP or Enterprise database"
+            raise ComponentError(f"{path} is a {table.kind} database, which has no places or networks", f"databases.{number}", hint)
+        tables.append(table)
+    return tables
+
+
+def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = record.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _text(record: Mapping[str, Any], key: str) -> str | None:
+    value = record.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _name(record: Mapping[str, Any], language: str) -> str | None:
+    names = _part(record, "names")
+    return _text(names, language) or _text(names, "en")
+
+
+def _point(location: Mapping[str, Any]) -> dict[str, float] | None:
+    """A geo_point, or None unless both are degrees: Elasticsearch would refuse the whole document."""
+    lat, lon = location.get("latitude"), location.get("longitude")
+    if not isinstance(lat, (int, float)) or not isinstance(lon, (int, float)) or not (abs(lat) <= 90 and abs(lon) <= 180):
+        return None
+    return {"lat": lat, "lon": lon}

@@ -1,0 +1,218 @@
+"""Tables: real mmdb files opened, refused, replaced, damaged and restored."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shipper.edge.tables import MmdbTable, Note, Tables, packaged_database
+from shipper.model.errors import ComponentError
+from shipper.stages.geoip import MissingTable
+
+DATA = Path(__file__).parents[1] / "data" / "geoip"
+BIG, BROKEN, CUT_TREE = (
+    DATA / f"GeoIP2-City-Test{kind}.mmdb" for kind in ("", "-Broken-Double-Format", "-Invalid-Node-Count")
+)
+CITY = packaged_database("GeoLite2-City-Test.mmdb")
+ASN = packaged_database("GeoLite2-ASN-Test.mmdb")
+assert CITY is not None
+assert ASN is not None
+LONDON = "81.2.69.142"
+ONLY_BIG = "149.101.100.0"
+"""In GeoIP2-City-Test, not in GeoLite2-City-Test."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A copy of the small City database, to be replaced."""
+    assert CITY is not None
+    return Path(shutil.copy(CITY, tmp_path / "city.mmdb"))
+
+
+def replace(path: Path, new: Path | bytes) -> None:
+    """Put another version in place as geoipupdate does: written beside, then renamed."""
+    beside = path.with_name("new")
+    beside.write_bytes(new if isinstance(new, bytes) else new.read_bytes())
+    beside.replace(path)
+
+
+def settle(tables: Tables) -> list[Note]:
+    """Refresh often enough that a change counts as stable; the notes of all calls."""
+    return [note for _ in range(3) for note in tables.refresh()]
+
+
+def city(table: MmdbTable, address: str = LONDON) -> object:
+    """The English name of the address's city."""
+    record = table.get(address)
+    return record and record["city"]["names"]["en"]
+
+
+@pytest.mark.parametrize("cut", [1, 100, 4000, 12_000, 20_000, 22_568])
+def test_table_is_refused_when_its_file_was_truncated(tmp_path: Path, cut: int) -> None:
+    """Whatever is missing from the end, the user reads what is wrong and what to do."""
+    short = tmp_path / "city.mmdb"
+    short.write_bytes(BIG.read_bytes()[:cut])
+    with pytest.raises(ComponentError, match=r"city.mmdb is not a usable mmdb file: ") as refused:
+        Tables(tmp_path).table(str(short))
+    assert ("databases", True) == (refused.value.field, "geoipupdate" in refused.value.hint)
+    assert [short] == list(tmp_path.iterdir()), "no copy is left behind"
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_table_is_refused_or_answers_when_its_bytes_are_damaged(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Random damage ends in a ComponentError or in a table that never raises for an address."""
+    content = bytearray(BIG.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    damaged = tmp_path_factory.mktemp("damaged") / "city.mmdb"
+    damaged.write_bytes(content)
+    try:
+        table = Tables().table(str(damaged))
+    except ComponentError:
+        return
+    for address in (LONDON, ONLY_BIG, "2001:218::1", "2.125.160.216", "255.255.255.255"):
+        table.get(address)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "it is empty"), (b"<html>404</html>", "its end is missing"), (BROKEN, "bad data"), (CUT_TREE, "")],
+    ids=["empty", "html", "broken double", "invalid node count"],
+)
+def test_table_is_refused_when_its_file_is_no_working_database(tmp_path: Path, content: Path | bytes, words: str) -> None:
+    """MaxMind's own broken test databases among them."""
+    bad = tmp_path / "city.mmdb"
+    replace(bad, content)
+    with pytest.raises(ComponentError, match=f"not a usable mmdb file: .*{words}"):
+        Tables().table(str(bad))
+
+
+def test_table_is_refused_as_missing_when_there_is_no_file(tmp_path: Path) -> None:
+    """The error is of the kind that `optional` forgives."""
+    with pytest.raises(MissingTable, match="no database at .*city.mmdb") as refused:
+        Tables().table(str(tmp_path / "city.mmdb"))
+    assert "optional" in refused.value.hint
+
+
+def test_table_is_refused_when_the_path_is_a_directory(tmp_path: Path) -> None:
+    """A directory is there, and is no database."""
+    with pytest.raises(ComponentError, match="directory"):
+        Tables(tmp_path).table(str(tmp_path))
+
+
+def test_table_answers_and_tells_its_kind_and_age(path: Path) -> None:
+    """Type and build time come from the file's metadata."""
+    table = Tables().table(str(path))
+    assert ("London", None) == (city(table), table.get("10.0.0.1"))
+    assert ("GeoLite2-City", 1_770_245_369, 1, "") == (table.kind, table.built_at, table.generation, table.fault)
+
+
+def test_table_raises_value_error_when_asked_for_no_address(path: Path) -> None:
+    """As its protocol says."""
+    with pytest.raises(ValueError, match="nonsense"):
+        Tables().table(str(path)).get("nonsense")
+
+
+def test_tables_open_a_path_once_for_all_stages(path: Path) -> None:
+    """Two stages share one table."""
+    tables = Tables()
+    assert tables.table(str(path)) is tables.table(str(path))
+
+
+def test_missing_database_is_replaced_by_test_data_of_that_name_with_a_warning(tmp_path: Path) -> None:
+    """`GeoLite2-City-Test.mmdb` beside a pipeline need not be there; a file that is there goes first."""
+    tables = Tables()
+    assert "London" == city(tables.table(str(tmp_path / "GeoLite2-City-Test.mmdb")))
+    notes = tables.refresh()
+    assert [("warning", True), ("info", False)] == [(note.level, "test data" in note.message) for note in notes]
+    own = tmp_path / "own" / "GeoLite2-City-Test.mmdb"
+    own.parent.mkdir()
+    shutil.copy(BIG, own)
+    assert "GeoIP2-City" == Tables().table(str(own)).kind
+
+
+def test_missing_database_of_another_name_is_not_replaced() -> None:
+    """Production never runs on test data by accident."""
+    assert packaged_database("GeoLite2-City.mmdb") is None
+    assert packaged_database("Nowhere-Test.mmdb") is None
+
+
+@pytest.mark.parametrize("scratch", [True, False])
+def test_refresh_takes_a_new_version_into_use_when_it_stood_still(path: Path, scratch: bool) -> None:
+    """Not at the first sight of the change, at the second; then addresses are answered from the new file."""
+    tables = Tables(path.parent if scratch else None)
+    table = tables.table(str(path))
+    tables.refresh()
+    assert table.get(ONLY_BIG) is None
+    replace(path, BIG)
+    assert ([], 1) == (tables.refresh(), table.generation)
+    notes = tables.refresh()
+    assert [("info", "lookup table reloaded")] == [(note.level, note.message) for note in notes]
+    assert (2, "GeoIP2-City", True) == (table.generation, table.kind, table.get(ONLY_BIG) is not None)
+    assert ([], 2) == (settle(tables), table.generation)
+
+
+def test_refresh_waits_when_the_file_is_still_being_written(path: Path) -> None:
+    """A file that grows between calls is not judged; once whole it is taken."""
+    tables = Tables(path.parent)
+    table = tables.table(str(path))
+    whole = BIG.read_bytes()
+    for size in range(4000, len(whole), 4000):
+        replace(path, whole[:size])
+        assert all(note.level == "info" for note in tables.refresh())
+        assert ("London", "") == (city(table), table.fault)
+    replace(path, whole)
+    settle(tables)
+    assert (2, "") == (table.generation, table.fault)
+
+
+@pytest.mark.parametrize("bad", [BROKEN, CUT_TREE, b"", b"half", ASN], ids=["double", "nodes", "empty", "text", "another kind"])
+def test_refresh_keeps_the_old_version_and_flags_it_when_the_new_one_is_broken(path: Path, bad: Path | bytes) -> None:
+    """One warning, lookups as before, no new generation; a good version ends the fault."""
+    tables = Tables(path.parent)
+    table = tables.table(str(path))
+    tables.refresh()
+    replace(path, bad)
+    notes = settle(tables)
+    assert [("warning", table.fault)] == [(note.level, note.fields["fault"]) for note in notes]
+    assert table.fault
+    assert ("London", 1, []) == (city(table), table.generation, settle(tables))
+    replace(path, BIG)
+    settle(tables)
+    assert ("", 2) == (table.fault, table.generation)
+
+
+def test_refresh_keeps_the_old_version_when_the_file_is_gone_and_forgives_when_it_is_back(path: Path) -> None:
+    """Deleted and restored: flagged in between, answered all the time."""
+    tables = Tables()
+    table = tables.table(str(path))
+    tables.refresh()
+    aside = path.rename(path.with_name("aside"))
+    assert ["the file is gone"] == [note.fields["fault"] for note in settle(tables)]
+    assert "London" == city(table)
+    aside.rename(path)
+    assert ([], "", 1) == (settle(tables), table.fault, table.generation)
+
+
+def test_table_still_answers_when_its_file_is_truncated_in_place(path: Path) -> None:
+    """The private copy is mapped: a `cp` over the file does not end the process by SIGBUS."""
+    tables = Tables(path.parent)
+    table = tables.table(str(path))
+    assert [path] == list(path.parent.iterdir()), "the copy has no name any more"
+    os.truncate(path, 0)
+    assert "London" == city(table)
+    settle(tables)
+    assert ("London", True) == (city(table), "empty" in table.fault)
+
+
+def test_table_is_mapped_in_place_with_a_warning_when_there_is_no_room_for_a_copy(path: Path) -> None:
+    """An unusable scratch directory costs the protection, not the table."""
+    tables = Tables(path.parent / "nowhere")
+    assert "London" == city(tables.table(str(path)))
+    assert "warning" == tables.refresh()[0].level

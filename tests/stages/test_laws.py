@@ -1,0 +1,86 @@
+"""The stage laws (tests/kit/laws.py), run on every stage of the package."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import shipper.stages
+from shipper.config.condition import Condition
+from shipper.config.fields import Duration, FilePath, Rate, Size
+from shipper.stages.geoip import Geoip
+from shipper.stages.throttle import Throttle
+from tests.kit import laws
+
+FIELDS = ("level", "service", "client_ip", "client")
+
+
+class OneAddress:
+    """A table that knows one address, and IPv4 only."""
+
+    kind = "GeoLite2-City"
+    generation = 1
+
+    def get(self, address: str) -> Mapping[str, Any] | None:
+        """A place for 81.2.69.142."""
+        if ":" in address:
+            raise ValueError("IPv4 only")
+        return {"city": {"names": {"en": 'Lon"don'}}} if address == "81.2.69.142" else None
+
+
+class OneTable:
+    """Resources with that table at every path."""
+
+    def table(self, path: str) -> OneAddress:
+        """The table."""
+        return OneAddress()
+
+
+def geoip(**settings_: Any) -> Geoip:
+    """A geoip stage over the table."""
+    return Geoip(Geoip.Config(field="client_ip", databases=[FilePath("city.mmdb")], **settings_), OneTable())
+
+
+def throttle(**settings_: Any) -> Throttle:
+    """A throttle that lets little through."""
+    return Throttle(Throttle.Config(**{"rate": Rate(0.5), "burst": Size(1), **settings_}))
+
+
+STAGES = {
+    "geoip": lambda: geoip(),
+    "geoip, small cache": lambda: geoip(cache_max=2, target="source"),
+    "throttle": lambda: throttle(),
+    "throttle, by key": lambda: throttle(key=["service", "client_ip"], when=Condition({"level": "ERROR"})),
+    "throttle, small table": lambda: throttle(key=["client_ip"], keys_max=2, period=Duration(1)),
+    "throttle, bytes": lambda: throttle(key=["level"], cost="bytes", burst=Size(30), protect=Condition({"service": "api"})),
+    "throttle, arrival": lambda: throttle(key=["service"], clock="arrival"),
+}
+
+
+def test_laws_are_run_on_every_stage_of_the_package() -> None:
+    """A stage without a line in STAGES fails here."""
+    modules = {module.name for module in pkgutil.iter_modules(shipper.stages.__path__)} - {"stage"}
+    assert modules == {name.partition(",")[0] for name in STAGES}
+
+
+@pytest.mark.parametrize("name", STAGES)
+@settings(max_examples=60, deadline=None)
+@given(rows=laws.records(FIELDS), data=st.data())
+def test_stage_obeys_the_laws_with_hostile_records(name: str, rows: list[laws.Record], data: st.DataObject) -> None:
+    """All laws hold for values of all kinds, with event times in and out of order."""
+    cut = data.draw(st.integers(0, len(rows)))
+    second = st.integers(1_770_000_000, 1_770_000_060) | st.sampled_from([0, -5, 10**12])
+    seconds = data.draw(st.lists(second, min_size=len(rows), max_size=len(rows)) | st.none())
+    laws.check_laws(STAGES[name], rows, cut, seconds)
+
+
+@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("rows", [[], [{}], [{"client_ip": None}], [{"client_ip": {"a": []}, "service": [1], "level": "ERROR"}]])
+def test_stage_obeys_the_laws_when_a_batch_is_empty_or_of_one_row(name: str, rows: list[laws.Record]) -> None:
+    """The smallest batches are nothing special."""
+    laws.check_laws(STAGES[name], rows)
