@@ -37,13 +37,13 @@ _MISSPELT = frozenset(("hass", "haas", "hsa", "ahs", "exists", "exist", "nott", 
 """Close to a keyword, and no likely name of a field: refused, as the mistake would silently match nothing."""
 
 
-class Problem(ValueError):
+class ConditionError(ValueError):
     """A mistake in a condition: where within it (keys and positions), what, and what to do."""
 
-    def __init__(self, path: Path, message: str, hint: str = "") -> None:
-        """Take the path; () is the condition itself."""
+    def __init__(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> None:
+        """Take the path; () is the condition itself. `key` means that the last key is wrong, not its value."""
         super().__init__(message)
-        self.path, self.message, self.hint = path, message, hint
+        self.path, self.message, self.hint, self.key = path, message, hint, key
 
 
 class Condition:
@@ -54,7 +54,7 @@ class Condition:
     def __init__(self, written: object, text: str | None = None) -> None:
         """Compile what was written. Raises ValueError with a text for the user; `text` is shown instead of the values."""
         names: list[str] = []
-        problems: list[Problem] = []
+        problems: list[ConditionError] = []
         self.mask: Mask = _compile(written, (), names, problems)
         if problems:
             raise problems[0]
@@ -66,26 +66,27 @@ class Condition:
         return f"Condition({self.text})"
 
 
-def problems(written: object) -> list[Problem]:
+def problems(written: object) -> list[ConditionError]:
     """Return all mistakes in a condition."""
-    found: list[Problem] = []
+    found: list[ConditionError] = []
     _compile(written, (), [], found)
     return found
 
 
-def _compile(written: object, path: Path, names: list[str], problems: list[Problem]) -> Mask:
+def _compile(written: object, path: Path, names: list[str], problems: list[ConditionError]) -> Mask:
     if not isinstance(written, Mapping) or not written:
         expected = "expected a condition such as {level: [ERROR, CRITICAL]} or {has: duration_ms}"
-        problems.append(Problem(path, f"{expected}, got {shown(written)}"))
+        problems.append(ConditionError(path, f"{expected}, got {shown(written)}"))
         return _nothing
     return _joined([_term(str(key), value, (*path, key), names, problems) for key, value in written.items()], and_)
 
 
-def _term(key: str, value: object, path: Path, names: list[str], problems: list[Problem]) -> Mask:
+def _term(key: str, value: object, path: Path, names: list[str], problems: list[ConditionError]) -> Mask:
     if key == "has":
-        fields = value if isinstance(value, list) else [value]
-        if not fields or not all(isinstance(field, str) and field for field in fields):
-            problems.append(Problem(path, f"has: expected a field name or a list of them, got {shown(value)}"))
+        wanted: list[object] = value if isinstance(value, list) else [value]
+        fields = [field for field in wanted if isinstance(field, str) and field]
+        if not fields or len(fields) < len(wanted):
+            problems.append(ConditionError(path, f"has: expected a field name or a list of them, got {shown(value)}"))
             return _nothing
         names.extend(fields)
         return _joined([_has(field) for field in fields], and_)
@@ -94,7 +95,7 @@ def _term(key: str, value: object, path: Path, names: list[str], problems: list[
         return lambda columns: list(map(not_, inner(columns)))
     if key in ("any", "all"):
         if not isinstance(value, list) or not value:
-            problems.append(Problem(path, f"{key}: expected a list of conditions, got {shown(value)}"))
+            problems.append(ConditionError(path, f"{key}: expected a list of conditions, got {shown(value)}"))
             return _nothing
         parts = [_compile(part, (*path, number), names, problems) for number, part in enumerate(value)]
         return _joined(parts, or_ if key == "any" else and_)
@@ -122,7 +123,7 @@ def _has(field: str) -> Mask:
     return lambda columns: list(map(is_not, columns.column(field), repeat(None)))
 
 
-def _equals(field: str, value: object, path: Path, names: list[str], problems: list[Problem]) -> Mask:
+def _equals(field: str, value: object, path: Path, names: list[str], problems: list[ConditionError]) -> Mask:
     wanted = value if isinstance(value, list) else [value]
     if problem := _not_a_field(field, value, wanted, path):
         problems.append(problem)
@@ -145,13 +146,13 @@ def _equals(field: str, value: object, path: Path, names: list[str], problems: l
     return mask
 
 
-def _not_a_field(field: str, value: object, wanted: list[object], path: Path) -> Problem | None:
+def _not_a_field(field: str, value: object, wanted: list[object], path: Path) -> ConditionError | None:
     close = nearest(field, KEYWORDS)
     hint = f"did you mean `{close}`?" if close else ""
     if not wanted or not all(isinstance(item, Scalar) for item in wanted):
-        return Problem(path, f"{field}: expected a value or a list of values, got {shown(value)}", hint)
+        return ConditionError(path, f"{field}: expected a value or a list of values, got {shown(value)}", hint)
     if field in _MISSPELT or (field.lower() in KEYWORDS and field not in KEYWORDS):
-        return Problem(path, f"`{field}` is no field and no keyword", f"did you mean `{close or 'has'}`?")
+        return ConditionError(path, f"`{field}` is no field and no keyword", f"did you mean `{close or 'has'}`?", key=True)
     return None
 
 

@@ -15,17 +15,18 @@ from __future__ import annotations
 import enum
 import math
 import types
-from collections.abc import Mapping as MappingABC
-from collections.abc import Sequence
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from shipper.config import document, scalars, suggest
+from shipper.config import document, nodes, scalars, suggest, wanted
 from shipper.config.condition import Condition, problems
-from shipper.config.fields import EXPECTED, Duration, FilePath, Rate, Size, convert_scalar
+from shipper.config.fields import EXPECTED, FilePath, FilePattern, convert_scalar
 from shipper.model.errors import ComponentError, Fault, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Unusable:
@@ -35,10 +36,6 @@ class Unusable:
 
 
 BAD = Unusable()
-_LISTS: dict[Any, Any] = {list: list, tuple: tuple, set: set, frozenset: frozenset, Sequence: list}
-_MAPPINGS = (dict, MappingABC)
-_NAMES: dict[Any, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", type(None): "nothing"}
-_YAML_11 = frozenset(("yes", "no", "on", "off", "y", "n"))
 
 
 class Converter:
@@ -49,7 +46,7 @@ class Converter:
         self.document = written
         self._directory = directory
 
-    def value(self, node: document.Node, kind: Any, name: str) -> Any:
+    def value(self, node: nodes.Node, kind: Any, name: str) -> Any:
         """Return the node as `kind`, or BAD. `name` is what messages call it, the dotted path within the component."""
         if node.broken:
             return BAD
@@ -63,20 +60,20 @@ class Converter:
         if origin is Literal:
             return self._choice(node, get_args(kind), name)
         if kind is Any or kind is object:
-            return plain(node)
-        if (origin or kind) in _LISTS:
+            return nodes.plain(node)
+        if (origin or kind) in wanted.LISTS:
             return self._list(node, origin or kind, get_args(kind), name)
-        if (origin or kind) in _MAPPINGS:
+        if (origin or kind) in wanted.MAPPINGS:
             return self._mapping(node, get_args(kind), name)
         return self._class(node, kind, name)
 
-    def _class(self, node: document.Node, kind: Any, name: str) -> Any:
-        if kind in _NAMES:
+    def _class(self, node: nodes.Node, kind: Any, name: str) -> Any:
+        if kind in wanted.SCALARS:
             return self._scalar(node, kind, name)
         if kind is Condition:
             return self.condition(node, name)
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            if isinstance(node, document.Mapping):
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and not hasattr(kind, "from_config"):
+            if isinstance(node, nodes.Mapping):
                 return self.struct(node, kind, self.document.place(node), name)
             return self.wrong(node, f"a mapping with {suggest.listed(keys(kind))}", name)
         if isinstance(kind, type) and issubclass(kind, enum.Enum):
@@ -84,9 +81,7 @@ class Converter:
             return found if found is BAD else kind(found)
         return self._typed(node, kind, name)
 
-    def struct(
-        self, node: document.Mapping, kind: type[Any], place: Place, name: str = "", apart: Sequence[str] = ()
-    ) -> Any:
+    def struct(self, node: nodes.Mapping, kind: type[Any], place: Place, name: str = "", apart: Sequence[str] = ()) -> Any:
         """Return a Struct of a mapping's keys, or BAD. Keys in `apart` are somebody else's; missing ones are said at `place`."""
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         allowed = [*apart, *fields]
@@ -99,48 +94,48 @@ class Converter:
                 self.document.fault(written, f"`{_dotted(name, key)}` is not known here", suggest.hint(key, allowed))
         for key, field in fields.items():
             if field.required and key not in node.entries:
-                self._note(place, f"`{_dotted(name, key)}` is missing", self._example(field.type))
+                self._note(place, f"`{_dotted(name, key)}` is missing", f"it is {wanted.expected(field.type)}")
         if len(self.document.faults) > faults or any(found is BAD for found in values.values()):
             return BAD
         return self._made(kind, values, place, node)
 
-    def condition(self, node: document.Node, name: str) -> Any:
+    def condition(self, node: nodes.Node, name: str) -> Any:
         """Return a compiled Condition, or BAD with every mistake in it noted."""
-        written = plain(node, as_written=True)
+        written = nodes.plain(node, as_written=True)
         found = problems(written)
         for problem in found:
-            self.document.fault(at(node, problem.path), f"{name}: {problem.message}", problem.hint)
-        return BAD if found or _broken(node) else Condition(plain(node), repr(written))
+            place = nodes.key_at(node, problem.path) if problem.key else nodes.at(node, problem.path)
+            self.document.fault(place, f"{name}: {problem.message}", problem.hint)
+        return BAD if found or nodes.broken(node) else Condition(nodes.plain(node), repr(written))
 
-    def wrong(self, node: document.Node, expected: str, name: str, hint: str = "") -> Unusable:
+    def wrong(self, node: nodes.Node, expected: str, name: str, hint: str = "") -> Unusable:
         """Note that a node is not what is expected."""
         self.document.fault(node, f"{name}: expected {expected}, got {self.shown(node)}", hint)
         return BAD
 
-    def shown(self, node: document.Node) -> str:
+    def shown(self, node: nodes.Node) -> str:
         """Return a node as messages show it: what was written, never what was interpolated."""
-        return suggest.shown(plain(node, as_written=True))
+        return suggest.shown(nodes.plain(node, as_written=True))
 
-    def _made(self, kind: type[Any], values: dict[str, Any], place: Place, node: document.Mapping) -> Any:
+    def _made(self, kind: type[Any], values: dict[str, Any], place: Place, node: nodes.Mapping) -> Any:
         """Call the constructor, whose `__post_init__` may refuse the values together."""
         try:
             return kind(**values)
         except ComponentError as error:
-            where = at(node, tuple(error.field.split("."))) if error.field else None
-            self._note(self.document.place(where) if where else place, error.message, error.hint)
+            where = nodes.at(node, tuple(error.field.split("."))) if error.field else None
+            self._note(
+                self.document.place(where) if where else place, suggest.masked(error.message, nodes.masks(node)), error.hint
+            )
         except (ValueError, TypeError) as error:
-            self._note(place, str(error))
+            self._note(place, suggest.masked(str(error), nodes.masks(node)))
         return BAD
 
     def _note(self, place: Place, message: str, hint: str = "") -> None:
         self.document.faults.append(Fault(place, message, hint))
 
-    def _example(self, kind: Any) -> str:
-        return f"it is {expected(kind)}"
-
-    def _list(self, node: document.Node, origin: Any, parts: tuple[Any, ...], name: str) -> Any:
-        if not isinstance(node, document.Items):
-            hint = f"write it as a list: [{self.shown(node)}]" if isinstance(node, document.Word) and node.value is not None else ""
+    def _list(self, node: nodes.Node, origin: Any, parts: tuple[Any, ...], name: str) -> Any:
+        if not isinstance(node, nodes.Items):
+            hint = f"write it as a list: [{self.shown(node)}]" if isinstance(node, nodes.Word) and node.value is not None else ""
             return self.wrong(node, "a list", name, hint.replace("'", ""))
         kinds = [parts[0] if parts else Any] * len(node.items)
         if origin is tuple and parts and parts[-1] is not Ellipsis:
@@ -150,21 +145,20 @@ class Converter:
         found = [self.value(item, kind, name) for item, kind in zip(node.items, kinds, strict=True)]
         if any(item is BAD for item in found):
             return BAD
-        return _LISTS[origin](found)
+        return wanted.LISTS[origin](found)
 
-    def _mapping(self, node: document.Node, parts: tuple[Any, ...], name: str) -> Any:
-        if not isinstance(node, document.Mapping):
+    def _mapping(self, node: nodes.Node, parts: tuple[Any, ...], name: str) -> Any:
+        if not isinstance(node, nodes.Mapping):
             return self.wrong(node, "a mapping, `key: value`", name)
         kind = parts[1] if parts else Any
         found = {key: self.value(value, kind, _dotted(name, key)) for key, (_, value) in node.entries.items()}
         return BAD if any(item is BAD for item in found.values()) else found
 
-    def _union(self, node: document.Node, kinds: tuple[Any, ...], name: str) -> Any:
+    def _union(self, node: nodes.Node, kinds: tuple[Any, ...], name: str) -> Any:
         """The first kind that fits; where only one can fit by its shape, its own faults are noted."""
-        if isinstance(node, document.Word) and type(None) in kinds and (node.value is None or (node.loose and not node.text)):
-            if node.value is None or str not in kinds:
-                return None
-        fitting = [kind for kind in kinds if kind is not type(None) and _fits(node, kind)]
+        if type(None) in kinds and _is_nothing(node, kinds):
+            return None
+        fitting = [kind for kind in kinds if kind is not type(None) and wanted.fits(node, kind)]
         if len(fitting) == 1:
             return self.value(node, fitting[0], name)
         faults = len(self.document.faults)
@@ -173,73 +167,63 @@ class Converter:
             if found is not BAD:
                 return found
             del self.document.faults[faults:]
-        return self.wrong(node, " or ".join(expected(kind) for kind in kinds if kind is not type(None)), name)
+        return self.wrong(node, " or ".join(wanted.expected(kind) for kind in kinds if kind is not type(None)), name)
 
-    def _choice(self, node: document.Node, allowed: tuple[Any, ...], name: str) -> Any:
-        if isinstance(node, document.Word):
+    def _choice(self, node: nodes.Node, allowed: tuple[Any, ...], name: str) -> Any:
+        if isinstance(node, nodes.Word):
             for value in (node.value, *([scalars.resolve(node.text)] if node.loose else [])):
                 if any(value == item and type(value) is type(item) for item in allowed):
                     return value
         words = [str(item).lower() if isinstance(item, bool) else str(item) for item in allowed]
-        close = suggest.nearest(_text(node), words) if isinstance(node, document.Word) else None
+        close = suggest.nearest(node.written or node.text, words) if isinstance(node, nodes.Word) else None
         return self.wrong(node, f"one of {suggest.listed(words)}", name, f"did you mean `{close}`?" if close else "")
 
-    def _scalar(self, node: document.Node, kind: Any, name: str) -> Any:
-        if isinstance(node, document.Word):
+    def _scalar(self, node: nodes.Node, kind: Any, name: str) -> Any:
+        if isinstance(node, nodes.Word):
             value = scalars.resolve(node.text) if node.loose and kind is not str else node.value
             if type(value) is kind:
                 if kind is not float or math.isfinite(value):  # type: ignore[arg-type]
                     return value
             elif kind is float and type(value) is int:
                 return float(value)
-        return self.wrong(node, _NAMES[kind], name, self._scalar_hint(node, kind))
+        return self.wrong(node, wanted.SCALARS[kind], name, wanted.scalar_hint(node, kind))
 
-    def _scalar_hint(self, node: document.Node, kind: Any) -> str:
-        if not isinstance(node, document.Word) or node.written is not None:
-            return ""
-        if kind is bool and node.text.lower() in _YAML_11:
-            return "write true or false"
-        if kind is str and node.value is not None:
-            return f'put it in quotes: "{node.text}"'
-        if kind in (int, float) and not node.plain and isinstance(scalars.resolve(node.text), (int, float)):
-            return f"leave the quotes out: {node.text}"
-        return ""
-
-    def _typed(self, node: document.Node, kind: Any, name: str) -> Any:
+    def _typed(self, node: nodes.Node, kind: Any, name: str) -> Any:
         """A type with a conversion of its own, or one that only msgspec knows."""
         try:
-            value = self._call(plain(node), kind)
+            value = self._call(nodes.plain(node), kind)
         except (ValueError, msgspec.ValidationError) as error:
-            self.document.fault(node, f"{name}: {self._safe(node, kind, error)}", _unit_hint(node, kind))
+            self.document.fault(node, f"{name}: {self._safe(node, kind, error)}", wanted.unit_hint(node, kind))
             return BAD
-        if kind is FilePath:
-            return self._path(node, value, name)
-        return value
+        return self._path(node, value, name) if isinstance(value, FilePath) else value
 
     def _call(self, value: object, kind: Any) -> Any:
         if hasattr(kind, "from_config") or kind in EXPECTED:
             return convert_scalar(kind, value)
         return msgspec.convert(value, kind, dec_hook=convert_scalar)
 
-    def _safe(self, node: document.Node, kind: Any, error: Exception) -> str:
+    def _safe(self, node: nodes.Node, kind: Any, error: Exception) -> str:
         """The text of an error that may show the value; where it was interpolated, that of an error about what was written."""
-        if not _interpolated(node):
+        if not nodes.interpolated(node):
             return str(error)
         try:
-            self._call(plain(node, as_written=True), kind)
+            self._call(nodes.plain(node, as_written=True), kind)
         except (ValueError, msgspec.ValidationError) as about_written:
             return str(about_written)
-        return f"expected {expected(kind)}, got the value of {self.shown(node)}, which is not shown"
+        return f"expected {wanted.expected(kind)}, got the value of {self.shown(node)}, which is not shown"
 
-    def _path(self, node: document.Node, path: str, name: str) -> Any:
+    def _path(self, node: nodes.Node, path: FilePath, name: str) -> Any:
+        """A path that counts from the document's directory."""
         if path.startswith("~"):
             return self.wrong(node, "a path", name, "~ is not replaced; write ${HOME}")
-        return FilePath(path if PurePath(path).is_absolute() else f"{self._directory.rstrip('/')}/{path.removeprefix('./')}")
+        if PurePath(path).is_absolute() or (isinstance(path, FilePattern) and "/" not in path):
+            return path
+        return type(path)(f"{self._directory.rstrip('/')}/{path.removeprefix('./')}")
 
-    def _checked(self, node: document.Node, value: Any, marks: list[Any], name: str) -> Any:
+    def _checked(self, node: nodes.Node, value: Any, marks: list[Any], name: str) -> Any:
         """Hold a value against the constraints of `Annotated[kind, msgspec.Meta(...)]`."""
         for mark in marks:
-            for text, holds in _constraints(mark, value):
+            for text, holds in wanted.constraints(mark, value):
                 if not holds:
                     return self.wrong(node, text, name)
         return value
@@ -250,121 +234,9 @@ def keys(kind: type[Any]) -> list[str]:
     return [field.encode_name for field in msgspec.structs.fields(kind)]
 
 
-def plain(node: document.Node, *, as_written: bool = False) -> Any:
-    """Return a node as plain Python data; `as_written` leaves `${...}` as it stands."""
-    if isinstance(node, document.Word):
-        return node.written if as_written and node.written is not None else node.value
-    if isinstance(node, document.Items):
-        return [plain(item, as_written=as_written) for item in node.items]
-    assert isinstance(node, document.Mapping)
-    return {key: plain(value, as_written=as_written) for key, (_, value) in node.entries.items()}
-
-
-def at(node: document.Node, path: Sequence[str | int]) -> document.Node:
-    """Return the node a path leads to, or the last one on the way that exists. List positions may be digits."""
-    for part in path:
-        if isinstance(node, document.Mapping) and str(part) in node.entries:
-            node = node.entries[str(part)][1]
-        elif isinstance(node, document.Items) and str(part).isdecimal() and int(part) < len(node.items):
-            node = node.items[int(part)]
-        else:
-            break
-    return node
-
-
-def expected(kind: Any) -> str:
-    """Return how messages name a type."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        return expected(parts[0])
-    if origin is Literal:
-        return f"one of {suggest.listed([str(part) for part in parts])}"
-    if origin is Union or origin is types.UnionType:
-        return " or ".join(expected(part) for part in parts if part is not type(None))
-    if (origin or kind) in _LISTS:
-        return "a list"
-    if (origin or kind) in _MAPPINGS or (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
-        return "a mapping"
-    if kind is Condition:
-        return "a condition such as {level: ERROR}"
-    return _NAMES.get(kind) or EXPECTED.get(kind) or getattr(kind, "expected", None) or f"a {getattr(kind, '__name__', kind)}".lower()
-
-
-def _fits(node: document.Node, kind: Any) -> bool:
-    """Whether a node of this shape can be of this kind at all."""
-    base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
-    base = get_origin(base) or base
-    if base in _LISTS:
-        return isinstance(node, document.Items)
-    if base in _MAPPINGS or base is Condition or (isinstance(base, type) and issubclass(base, msgspec.Struct)):
-        return isinstance(node, document.Mapping)
-    return isinstance(node, document.Word) or base in (Any, object)
-
-
-def _constraints(mark: Any, value: Any) -> list[tuple[str, bool]]:
-    """Pairs of what is expected and whether it holds."""
-    if not isinstance(mark, msgspec.Meta):
-        return []
-    found: list[tuple[str, bool]] = []
-    if mark.ge is not None:
-        found.append((f"at least {mark.ge}", value >= mark.ge))
-    if mark.gt is not None:
-        found.append((f"more than {mark.gt}", value > mark.gt))
-    if mark.le is not None:
-        found.append((f"at most {mark.le}", value <= mark.le))
-    if mark.lt is not None:
-        found.append((f"less than {mark.lt}", value < mark.lt))
-    return found + _length_constraints(mark, value)
-
-
-def _length_constraints(mark: msgspec.Meta, value: Any) -> list[tuple[str, bool]]:
-    unit = "characters" if isinstance(value, str) else "values"
-    found: list[tuple[str, bool]] = []
-    if mark.min_length is not None:
-        found.append((f"at least {mark.min_length} {unit}", len(value) >= mark.min_length))
-    if mark.max_length is not None:
-        found.append((f"at most {mark.max_length} {unit}", len(value) <= mark.max_length))
-    if mark.pattern is not None:
-        found.append((f"a text that matches {mark.pattern}", bool(_search(mark.pattern, value))))
-    return found
-
-
-def _search(pattern: str, value: str) -> object:
-    import re
-
-    return re.search(pattern, value)
-
-
-def _unit_hint(node: document.Node, kind: Any) -> str:
-    if not isinstance(node, document.Word) or node.written is not None:
-        return ""
-    if isinstance(scalars.resolve(node.text), (int, float)):
-        return {Duration: f"add the unit: {node.text}s", Rate: f"add the unit: {node.text}/s"}.get(kind, "")
-    if kind is Size and node.text[-1:].lower() in ("k", "m", "g"):
-        return f"add the unit in full: {node.text[:-1]}{node.text[-1].upper()}iB"
-    return ""
-
-
-def _interpolated(node: document.Node) -> bool:
-    if isinstance(node, document.Word):
-        return node.written is not None
-    return any(map(_interpolated, _parts(node)))
-
-
-def _broken(node: document.Node) -> bool:
-    return node.broken or any(map(_broken, _parts(node)))
-
-
-def _parts(node: document.Node) -> list[document.Node]:
-    if isinstance(node, document.Items):
-        return node.items
-    if isinstance(node, document.Mapping):
-        return [value for _, value in node.entries.values()]
-    return []
-
-
-def _text(node: document.Word) -> str:
-    return node.text if node.written is None else node.written
+def _is_nothing(node: nodes.Node, kinds: tuple[Any, ...]) -> bool:
+    """Whether a scalar says null; `${VAR:-}` does where a text that is empty cannot be meant."""
+    return isinstance(node, nodes.Word) and (node.value is None or (node.loose and not node.text and str not in kinds))
 
 
 def _dotted(name: str, key: str) -> str:

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from shipper.config import scalars, syntax
+from shipper.config import syntax
+from shipper.config.nodes import Items, Mapping, Node, Word
 from shipper.model.errors import ConfigError, Fault, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TEXT_BYTES_MAX = 1 << 20
 LEVELS_MAX = 64
@@ -27,55 +30,6 @@ VALUES_MAX = 100_000
 _BREAK = re.compile(r"\r\n|\r|\n")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STRING_TAGS = (None, "!", "tag:yaml.org,2002:str")
-
-
-class Node:
-    """A value as written. `start` and `stop` are positions in the text, `size` counts the values in it, itself included."""
-
-    __slots__ = ("broken", "size", "start", "stop")
-
-    def __init__(self, start: int, stop: int) -> None:
-        """Take where it stands."""
-        self.start, self.stop, self.size = start, stop, 1
-        self.broken = False
-        """A fault about it was reported already: whoever converts it says nothing more."""
-
-
-class Word(Node):
-    """A scalar. `value` is what it means; `written` what stands there, where that is something else (interpolation)."""
-
-    __slots__ = ("loose", "plain", "text", "value", "written")
-
-    def __init__(self, start: int, stop: int, text: str, *, plain: bool) -> None:
-        """Take the text; `plain` means without quotes, so that it may be a number or a boolean."""
-        super().__init__(start, stop)
-        self.text, self.plain = text, plain
-        self.value: object = scalars.resolve(text) if plain else text
-        self.written: str | None = None
-        self.loose = False
-        """Wholly one `${...}`: it becomes a number or boolean where the field wants one."""
-
-
-class Items(Node):
-    """A list."""
-
-    __slots__ = ("items",)
-
-    def __init__(self, start: int, stop: int) -> None:
-        """Start empty."""
-        super().__init__(start, stop)
-        self.items: list[Node] = []
-
-
-class Mapping(Node):
-    """A mapping: key -> (key as written, value), in the order of the file."""
-
-    __slots__ = ("entries",)
-
-    def __init__(self, start: int, stop: int) -> None:
-        """Start empty."""
-        super().__init__(start, stop)
-        self.entries: dict[str, tuple[Word, Node]] = {}
 
 
 class Document:
@@ -110,34 +64,35 @@ class Document:
         return self._starts[number + 1] if number + 1 < len(self._starts) else len(self.text)
 
 
-def read(data: bytes, path: str) -> str:
-    """Return a file's bytes as text. Raises ConfigError, with its place, for what is not UTF-8."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        text = data[: error.start].decode("utf-8-sig", "replace")
-        document = Document(text + "?", path)
-        hint = "save the file as UTF-8"
-        raise ConfigError([Fault(document.span(len(text), len(text) + 1), "this is not UTF-8", hint)]) from None
-
-
 def parse(text: str, path: str) -> Document:
-    """Read a document. Raises ConfigError for what cannot be read; lesser faults are in `document.faults`."""
+    """Read a document. Raises ConfigError for what cannot be read; lesser faults are in `document.faults`.
+
+    Bytes that are no UTF-8 may come as `surrogateescape` leaves them: they are refused at their place.
+    """
     text = text.removeprefix("\ufeff")
     if len(text) > TEXT_BYTES_MAX or len(text.encode("utf-8", "surrogatepass")) > TEXT_BYTES_MAX:
         raise ConfigError([Fault(Place(path, 1, 1), f"the file is larger than {TEXT_BYTES_MAX >> 20} MiB")])
     document = Document(text, path)
     if found := _UNPRINTABLE.search(text):
-        message = f"the character U+{ord(found[0]):04X} is not allowed in YAML"
-        place = document.span(found.start(), found.end())
-        raise ConfigError([Fault(place, message, 'write it as an escape in double quotes, such as "\\u001b"')])
+        raise ConfigError([_unprintable(document, found.start())])
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        _Builder(document, yaml.parse(text, Loader=loader)).build()
+        events: Iterator[Any] = yaml.parse(text, Loader=loader)
+        _Builder(document, events).build()
+    except yaml.reader.ReaderError as error:
+        raise ConfigError([_unprintable(document, error.position)]) from None
     except yaml.MarkedYAMLError as error:
         start, stop, message, hint = syntax.explain(error, text)
         raise ConfigError([*document.faults, Fault(document.span(start, stop), message, hint)]) from None
     return document
+
+
+def _unprintable(document: Document, position: int) -> Fault:
+    place, code = document.span(position, position + 1), ord(document.text[position])
+    if 0xDC80 <= code <= 0xDCFF:  # what surrogateescape makes of a byte, PEP 383
+        return Fault(place, f"the byte 0x{code - 0xDC00:02x} is not UTF-8", "save the file as UTF-8")
+    hint = 'write it as an escape in double quotes, such as "\\u001b"'
+    return Fault(place, f"the character U+{code:04X} is not allowed in YAML", hint)
 
 
 class _Builder:
@@ -159,14 +114,14 @@ class _Builder:
         next(self._events)
         more = next(self._events)
         if isinstance(more, yaml.DocumentStartEvent):
-            place = document.span(more.start_mark.index, more.end_mark.index)
+            place = document.span(*_span(more))
             raise self._refusal(place, "a second document begins here", "put it into a file of its own")
         if not isinstance(root, Mapping):
             raise self._refusal(document.place(root), "expected `key: value` lines at the top of the file")
         document.root = root
 
     def _node(self, event: Any, level: int) -> Node:
-        start, stop = event.start_mark.index, event.end_mark.index
+        start, stop = _span(event)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, start, stop)
         self._count(1, start, stop)
@@ -178,7 +133,7 @@ class _Builder:
         return node
 
     def _made(self, event: Any, level: int) -> Node:
-        start, stop = event.start_mark.index, event.end_mark.index
+        start, stop = _span(event)
         if isinstance(event, yaml.ScalarEvent):
             plain = event.implicit[0] and event.tag is None
             word = Word(start, stop, event.value, plain=plain)
@@ -194,7 +149,7 @@ class _Builder:
         return node
 
     def _list(self, opened: Any, level: int) -> Items:
-        node = Items(opened.start_mark.index, opened.end_mark.index)
+        node = Items(*_span(opened))
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
             item = self._node(event, level + 1)
             if item.stop == item.start:  # an empty item: point at its dash
@@ -202,11 +157,11 @@ class _Builder:
             node.items.append(item)
             node.size += item.size
         if opened.flow_style:
-            node.stop = event.end_mark.index
+            _, node.stop = _span(event)
         return node
 
     def _mapping(self, opened: Any, level: int) -> Mapping:
-        node = Mapping(opened.start_mark.index, opened.end_mark.index)
+        node = Mapping(*_span(opened))
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._node(event, level + 1)
             value = self._node(next(self._events), level + 1)
@@ -217,7 +172,7 @@ class _Builder:
             if node.stop == node.start:
                 node.stop = key.stop
         if opened.flow_style:
-            node.stop = event.end_mark.index
+            _, node.stop = _span(event)
         return node
 
     def _enter(self, node: Mapping, key: Node, value: Node) -> None:
@@ -254,3 +209,7 @@ class _Builder:
 
     def _refusal(self, place: Place, message: str, hint: str = "") -> ConfigError:
         return ConfigError([*self._document.faults, Fault(place, message, hint)])
+
+
+def _span(event: Any) -> tuple[int, int]:
+    return event.start_mark.index, event.end_mark.index

@@ -9,13 +9,15 @@ one's own has a classmethod `from_config(value)` that returns an instance, or ra
 from __future__ import annotations
 
 import re
-from typing import Any, Self
+from typing import Any, Self, dataclass_transform
 
 import msgspec
 
 from shipper.config.suggest import shown
 
 
+# The decorator tells type checkers what msgspec inherits (frozen) and what we ask of callers (keywords).
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class ComponentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every component's settings: immutable, keyword only, unknown keys refused."""
 
@@ -38,17 +40,24 @@ class FilePath(str):
     __slots__ = ()
 
 
+class FilePattern(FilePath):
+    """A glob of files. One without a slash is compared with a file's name alone, and stays as it is written."""
+
+    __slots__ = ()
+
+
 class Secret(str):
     """A text that no log, traceback or message shows: its `repr` is a mask."""
 
     __slots__ = ()
+    expected = "a text that is not empty, such as ${secret:NAME}"
 
     @classmethod
     def from_config(cls, value: object) -> Self:
         """Take a text."""
         if isinstance(value, str) and value:
             return cls(value)
-        raise ValueError("expected a text that is not empty, such as ${secret:NAME}")
+        raise ValueError(f"expected {cls.expected}")
 
     def __repr__(self) -> str:
         """Return the mask."""
@@ -59,6 +68,7 @@ class Address(str):
     """An address to listen at, `127.0.0.1:9699` or `[::1]:9699`."""
 
     __slots__ = ()
+    expected = "an address such as 127.0.0.1:9699"
 
     @property
     def host(self) -> str:
@@ -75,7 +85,7 @@ class Address(str):
         """Take `host:port`."""
         found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
         if not found or int(found[1]) > PORT_MAX:
-            raise ValueError(f"expected an address such as 127.0.0.1:9699, got {shown(value)}")
+            raise ValueError(f"expected {cls.expected}, got {shown(value)}")
         return cls(value)
 
 
@@ -127,8 +137,8 @@ def convert_scalar(kind: type[Any], value: object) -> object:
         return size(value)
     if kind is Rate and isinstance(value, str):
         return rate(value)
-    if kind is FilePath and isinstance(value, str) and value:
-        return FilePath(value)
+    if kind in (FilePath, FilePattern) and isinstance(value, str) and value:
+        return kind(value)
     raise ValueError(f"expected {EXPECTED.get(kind, kind.__name__)}, got {shown(value)}")
 
 
@@ -137,5 +147,6 @@ EXPECTED: dict[type[Any], str] = {
     Size: "a size such as 512, 64KiB, 10MiB or 1GB",
     Rate: "a rate such as 100/s, 20/m or 1MiB/s",
     FilePath: "a path",
+    FilePattern: "a glob such as *.gz",
 }
 """How messages name what is wanted."""

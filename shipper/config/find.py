@@ -24,10 +24,10 @@ PACKAGES = {
     "output": "shipper.edge.output",
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-Find = Callable[[str, str], type]
+Find = Callable[[str, str], Any]
 
 
-class UnknownComponent(LookupError):
+class UnknownComponentError(LookupError):
     """There is no component of this name; `names` are those that exist."""
 
     def __init__(self, kind: str, name: str, names: list[str]) -> None:
@@ -36,12 +36,12 @@ class UnknownComponent(LookupError):
         self.kind, self.name, self.names = kind, name, names
 
 
-class BrokenComponent(ImportError):
+class BrokenComponentError(ImportError):
     """The component exists and cannot be imported, as something it needs is missing."""
 
 
-def find(kind: str, name: str) -> type[Any]:
-    """Return the class of a component. Raises UnknownComponent, BrokenComponent."""
+def find(kind: str, name: str) -> Any:
+    """Return the class of a component. Raises UnknownComponentError, BrokenComponentError."""
     if kind == "redact":
         return _imported("shipper.redact.settings", "RedactConfig")
     package = PACKAGES[kind]
@@ -63,18 +63,20 @@ def _imported(module: str, name: str) -> Any:
         return getattr(importlib.import_module(module), name, None)
     except ImportError as error:
         needed = error.name or str(error)
-        raise BrokenComponent(f"{module} cannot be loaded: {needed} is missing", name=module) from error
+        raise BrokenComponentError(f"{module} cannot be loaded: {needed} is missing", name=module) from error
 
 
-def _installed(kind: str, name: str) -> type[Any]:
+def _installed(kind: str, name: str) -> Any:
     for point in _entry_points(kind):
         if point.name == name:
             try:
-                found: type[Any] = point.load()
+                found = point.load()
             except (ImportError, AttributeError) as error:
-                raise BrokenComponent(f"{point.value} cannot be loaded: {error}", name=point.value) from error
+                raise BrokenComponentError(f"{point.value} cannot be loaded: {error}", name=point.value) from error
+            if not hasattr(found, "Config"):
+                raise BrokenComponentError(f"{point.value} is no component: it has no nested Config", name=point.value)
             return found
-    raise UnknownComponent(kind, name, names(kind))
+    raise UnknownComponentError(kind, name, names(kind))
 
 
 def _entry_points(kind: str) -> Iterator[Any]:

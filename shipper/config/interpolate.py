@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from shipper.config import document, suggest
+from shipper.config import document, nodes, suggest
+from shipper.model.errors import Fault
 
 VALUES_BYTES_MAX = 4 << 20
 _REFERENCE = re.compile(r"\$\$|\$\{([^{}]*)(\}?)")
@@ -31,20 +32,20 @@ class Interpolation:
         self._env, self._secrets = env, secrets
         self._bytes = 0
 
-    def apply(self, node: document.Node, verbatim: frozenset[str] = frozenset()) -> None:
+    def apply(self, node: nodes.Node, verbatim: frozenset[str] = frozenset()) -> None:
         """Resolve a node and all in it, but not below keys named in `verbatim`. Doing it twice does nothing."""
-        if isinstance(node, document.Word):
+        if isinstance(node, nodes.Word):
             if "$" in node.text and node.written is None and not node.broken:
                 self._resolve(node)
-        elif isinstance(node, document.Items):
+        elif isinstance(node, nodes.Items):
             for item in node.items:
                 self.apply(item, verbatim)
-        elif isinstance(node, document.Mapping):
+        elif isinstance(node, nodes.Mapping):
             for name, (_, value) in node.entries.items():
                 if name not in verbatim:
                     self.apply(value, verbatim)
 
-    def _resolve(self, node: document.Word) -> None:
+    def _resolve(self, node: nodes.Word) -> None:
         written = node.text
         whole = _REFERENCE.fullmatch(written)
         text = _REFERENCE.sub(lambda found: self._value(node, found), written)
@@ -54,7 +55,7 @@ class Interpolation:
         if self._bytes > VALUES_BYTES_MAX:
             self._refuse(node, written, f"interpolated values are larger than {VALUES_BYTES_MAX >> 20} MiB together")
 
-    def _value(self, node: document.Word, found: re.Match[str]) -> str:
+    def _value(self, node: nodes.Word, found: re.Match[str]) -> str:
         """The text for one reference; "" where there is none, and a fault is noted."""
         reference, name = found[0], found[1]
         if reference == "$$":
@@ -70,7 +71,7 @@ class Interpolation:
             self._refuse(node, reference, f"{suggest.shown(reference)} names no variable", hint)
         return ""
 
-    def _variable(self, node: document.Word, reference: str, variable: re.Match[str]) -> str:
+    def _variable(self, node: nodes.Word, reference: str, variable: re.Match[str]) -> str:
         name, default = variable[1], variable[2]
         value = self._env.get(name)
         if default is not None:
@@ -81,7 +82,7 @@ class Interpolation:
             self._refuse(node, reference, f"the environment variable {name} is not set", hint)
         return value or ""
 
-    def _secret(self, node: document.Word, reference: str, name: str) -> str:
+    def _secret(self, node: nodes.Word, reference: str, name: str) -> str:
         try:
             value = self._secrets(name)
         except OSError as error:
@@ -92,11 +93,11 @@ class Interpolation:
             self._refuse(node, reference, f"there is no secret {name}", hint)
         return value or ""
 
-    def _refuse(self, node: document.Word, reference: str, message: str, hint: str = "") -> None:
+    def _refuse(self, node: nodes.Word, reference: str, message: str, hint: str = "") -> None:
         """Note a fault at the reference itself, where it stands on the node's lines as written."""
         at = self._document.text.find(reference, node.start, node.stop)
         node.broken = True
         if at < 0:
             self._document.fault(node, message, hint)
         else:
-            self._document.faults.append(document.Fault(self._document.span(at, at + len(reference)), message, hint))
+            self._document.faults.append(Fault(self._document.span(at, at + len(reference)), message, hint))

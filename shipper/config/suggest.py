@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SHOWN_MAX = 60
 """Characters of a value shown in a message; longer ones are cut, so that one fault stays one line."""
+MASKED_CHARS_MIN = 4
+"""Shorter values tell nothing, and replacing them would spoil the message."""
 LISTED_MAX = 30
 """Names listed in a hint; the rest is counted."""
 
@@ -45,6 +50,14 @@ def shown(value: object) -> str:
     text = str(value)
     cut = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."
     return repr(cut) if isinstance(value, str) else cut
+
+
+def masked(message: str, masks: tuple[tuple[str, str], ...]) -> str:
+    """Return a message with interpolated values replaced by what was written; very short ones tell nothing and stay."""
+    for value, written in masks:
+        if len(value) >= MASKED_CHARS_MIN:
+            message = message.replace(value, written)
+    return message
 
 
 def _plain(word: str) -> str:

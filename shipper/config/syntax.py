@@ -6,8 +6,10 @@ libyaml names the place where it gave up, which for an open quote is the end of 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import yaml
+if TYPE_CHECKING:
+    import yaml
 
 _QUOTE = "a value with one of { } [ ] , inside of { } or [ ] needs quotes"
 _INDENT = "look at the indentation: keys of one mapping begin in the same column"

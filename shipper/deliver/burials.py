@@ -7,14 +7,18 @@ disk is the edge's answer `BurialFailed`: the letters are handed over again afte
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shipper.deliver.parcel import Piece, letter
-from shipper.deliver.reply import Judged
 from shipper.deliver.traffic import Bury, Letter, Note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shipper.deliver.reply import Judged
 
 _NOTES_MAX = 10  # about one reply; further kinds of errors are only counted by their rows
 

@@ -21,9 +21,9 @@ THEORY
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -50,7 +50,11 @@ from shipper.deliver.traffic import (
 )
 from shipper.deliver.verdict import Answer, Outcome
 from shipper.model import verdicts
-from shipper.model.payload import Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shipper.model.payload import Payload
 
 _POST_BYTES_MIN = 64 * 1024  # below this a lower limit learned from 413s would only cost round trips
 _PAYLOAD_BYTES = 1024  # what a payload weighs beside its body, so that very small ones are bounded too

@@ -10,9 +10,12 @@ THEORY
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from shipper.deliver.traffic import CourierSettings
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shipper.deliver.traffic import CourierSettings
 
 
 class Pace:

@@ -7,12 +7,16 @@ where a payload does not go whole.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shipper.deliver.traffic import Letter, Settle
-from shipper.model.payload import Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shipper.model.payload import Payload
 
 _NOWHERE: Mapping[str, int] = {}
 

@@ -9,12 +9,15 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shipper.deliver import verdict
 from shipper.deliver.verdict import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -51,14 +54,16 @@ class _Reply(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Reply).decode
+_HEAD, _ITEM, _TAIL = b'{"errors":false,"items":[', b'{"create":{"status":201}}', b"]}"
 _CREATED = Judged(Outcome.CREATED, 201)
 _DUPLICATE = Judged(Outcome.DUPLICATE, 409)
 
 
 def all_created(body: bytes, documents: int) -> bool:
     """Whether the answer says that all `documents` were created. False also for what only decoding can tell."""
-    # A quote inside a JSON string is escaped, so that no error's text can look like a status; `errors` excludes them anyway.
-    return body.startswith(b'{"errors":false,') and body.endswith(b"}]}") and body.count(b'"status":201') == documents
+    # A quote inside a JSON string is escaped, so that no error's text looks like an item; the length leaves no room for others.
+    length = len(_HEAD) + documents * (len(_ITEM) + 1) - 1 + len(_TAIL)
+    return len(body) == length and body.startswith(_HEAD) and body.endswith(_TAIL) and body.count(_ITEM) == documents
 
 
 def read(body: bytes, documents: int) -> Sequence[Judged] | None:

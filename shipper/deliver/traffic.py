@@ -5,11 +5,14 @@ Events are past tense, commands imperative (`model/machine.py`). Sizes are bytes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from shipper.model.payload import Payload
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shipper.model.payload import Payload
 
 MIB = 1 << 20
 

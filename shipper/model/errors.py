@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shipper.model.excerpt import excerpt
+
+FAULTS_SHOWN_MAX = 50
+"""Faults written out in the text of a ConfigError; the rest is counted."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -27,11 +32,10 @@ class Fault:
     hint: str = ""
 
     def __str__(self) -> str:
-        """`file:line:column: message`, the line, a caret under the place, the hint."""
-        where = f"{self.place.path}:{self.place.line}:{self.place.column}: {self.message}"
-        lines = [where]
+        """`file:line:column: message`, the line (cut for 80 columns), a caret under the place, the hint."""
+        lines = [f"{self.place.path}:{self.place.line}:{self.place.column}: {self.message}"]
         if self.place.text:
-            lines += [f"    {self.place.text}", "    " + " " * (self.place.column - 1) + "^" * max(1, self.place.width)]
+            lines += [f"    {line}" for line in excerpt(self.place.text, self.place.column, self.place.width)]
         if self.hint:
             lines.append(f"    {self.hint}")
         return "\n".join(lines)
@@ -41,9 +45,12 @@ class ConfigError(Exception):
     """The configuration is refused. Holds every fault found, in the order of the file. Exit code 78."""
 
     def __init__(self, faults: list[Fault]) -> None:
-        """Take the faults; at least one."""
+        """Take the faults; at least one. The text ends with their count."""
         assert faults
-        super().__init__("\n".join(map(str, faults)))
+        files = ", ".join(dict.fromkeys(fault.place.path for fault in faults))
+        mistakes = "1 mistake" if len(faults) == 1 else f"{len(faults)} mistakes"
+        shown = "" if len(faults) <= FAULTS_SHOWN_MAX else f"; the first {FAULTS_SHOWN_MAX} are shown"
+        super().__init__("\n".join([*map(str, faults[:FAULTS_SHOWN_MAX]), f"{mistakes} in {files}{shown}"]))
         self.faults = faults
 
 

@@ -28,6 +28,7 @@ _GLOB_SCREEN = {"*": rb"[\w.-]{0,64}", "?": rb"[\w.-]"}
 
 _BARE_NAME = re.compile(rb"[A-Za-z0-9_.\-]+\Z")
 _GAP = re.compile(rb"(?:[\s>=:]|\\+[nrt])*")
+_TEXT_GAP = re.compile(rb"(?:[ \t>=:]|\\+t)*")
 _OPEN = re.compile(rb"(\\*)([\"'`])")
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _QUOTES = re.compile(rb'(\\*)"')
@@ -72,7 +73,7 @@ class KeyFinder:
             for name in rule.names:
                 self._add(normal(name), number)
                 screens.append(_screen_of(name))
-        self.screen = rb"(?i)(?:" + b"|".join(dict.fromkeys(screens)) + rb")" + _TAIL
+        self.screen = rb"(?i)(?:" + b"|".join(dict.fromkeys(screens)) + rb")" + _TAIL if screens else b""
         """Fires at the `:` or `=` behind each name."""
 
     def _add(self, name: str, number: int) -> None:
@@ -111,13 +112,12 @@ class KeyFinder:
         rule = self.rule_of(name) if name else -1
         if rule < 0:
             return None
-        gap = _GAP.match(row, end)
-        start = gap.end() if gap else end
         if quote == b'"':
-            bounds = _json_value(row, start, level)
+            bounds = _json_value(row, _behind(_GAP, row, end), level)
             if bounds is not None:
                 return _kept(row, Found(*bounds[:2], rule, bounds[2], name))
-        if _NOTHING.match(row, start):
+        start = _behind(_TEXT_GAP, row, end)
+        if _NOTHING.match(row, start) or _MASKED.match(row, start):
             return None
         found = _text_value(row, text, start, in_string, rule in self._lines)
         return _kept(row, Found(*found, rule, False, name)) if found else None
@@ -131,6 +131,11 @@ def normal(name: str) -> str:
 def _screen_of(name: str) -> bytes:
     parts = [_GLOB_SCREEN.get(letter) or re.escape(letter.encode("ascii")) for letter in normal(name).lstrip("*")]
     return _SEPARATOR.join(parts)
+
+
+def _behind(gap: re.Pattern[bytes], row: bytes, at: int) -> int:
+    found = gap.match(row, at)
+    return found.end() if found else at
 
 
 def _kept(row: bytes, found: Found) -> Found | None:

@@ -14,7 +14,7 @@ from enum import Enum
 
 from shipper.source.events import Entry, StreamState
 from shipper.source.identity import NOTHING, Fingerprint, Trail
-from shipper.source.names import origins, split
+from shipper.source.names import is_rotated, origins, split
 
 FILES = 100_000
 Key = tuple[int, int]
@@ -39,7 +39,7 @@ class Stream:
     """One identity and how far it was read."""
 
     __slots__ = (
-        "cut", "ended", "first_seen", "guard", "id", "key", "mtime_s", "next_offset", "path", "position", "print",
+        "begun", "cut", "ended", "first_seen", "guard", "id", "key", "mtime_s", "next_offset", "path", "position", "print",
         "settled", "size", "state", "trail", "window", "window_offset",
     )  # fmt: skip
 
@@ -58,6 +58,8 @@ class Stream:
         self.mtime_s = 0.0
         self.cut: int | None = None
         self.ended = False
+        self.begun = False
+        """The agent was told of it in this run."""
         self.window = b""
         """The bytes of the feed that is outstanding, guard included; they start at `window_offset`."""
         self.window_offset = 0
@@ -98,7 +100,7 @@ class Known:
     """One inode."""
 
     __slots__ = (
-        "after", "backoff_s", "begin", "copied", "deleted", "final", "followers", "handle", "key", "mintable", "mtime_s",
+        "after", "backoff_s", "begin", "copied", "deleted", "final", "followers", "handle", "home", "key", "mintable", "mtime_s",
         "outside", "path", "phase", "queued", "read_at", "ready", "rotated", "size", "sought", "stream",
     )  # fmt: skip
 
@@ -106,6 +108,8 @@ class Known:
         """`outside`: no glob matches it; it was found beside a file that one does."""
         self.key: Key = (entry.dev, entry.ino)
         self.path, self.size, self.mtime_s = entry.path, entry.size, entry.mtime_s
+        self.home = entry.path
+        """The live name it had; rotation moves it away from there."""
         self.outside = outside
         self.phase = Phase.NEW
         self.stream: Stream | None = None
@@ -164,17 +168,42 @@ class Table:
             self.paths[entry.path] = known
         return known
 
+    def leave(self, known: Known) -> None:
+        """No glob matches it any more."""
+        known.outside = True
+        self.beside.setdefault(split(known.path)[0], set()).add(known.key)
+
+    def _enter(self, known: Known) -> None:
+        directory = split(known.path)[0]
+        keys = self.beside.get(directory, set())
+        keys.discard(known.key)
+        if not keys:
+            self.beside.pop(directory, None)
+
+    def move(self, known: Known, path: str, *, outside: bool) -> None:
+        """It has another name. The name it left still says who lay there last, until somebody else does."""
+        old, stream = known.path, known.stream
+        self._enter(known)
+        known.rotated = known.rotated or outside or is_rotated(split(old)[1], split(path)[1])
+        if not known.rotated or old != known.home:
+            if self.paths.get(old) is known:
+                del self.paths[old]
+            known.home = known.home if known.rotated else path
+        known.path, known.outside = path, outside
+        if outside:
+            self.leave(known)
+        else:
+            self.paths[path] = known
+        if stream is not None:
+            stream.path, stream.state = path, None
+
     def forget(self, known: Known) -> None:
         """Drop a file; its stream stays until it is settled."""
         self.files.pop(known.key, None)
-        if self.paths.get(known.path) is known:
-            del self.paths[known.path]
-        for directory in {split(known.path)[0], split(known.stream.path)[0] if known.stream else ""}:
-            keys = self.beside.get(directory)
-            if keys is not None:
-                keys.discard(known.key)
-                if not keys:
-                    del self.beside[directory]
+        for path in (known.path, known.home):
+            if self.paths.get(path) is known:
+                del self.paths[path]
+        self._enter(known)
         stream = known.stream
         if stream is not None and stream.ended and stream.settled >= stream.next_offset:
             self.streams.pop(stream.id, None)

@@ -61,3 +61,12 @@ def origins(path: str) -> list[str]:
             if suffix and base + suffix != name:
                 found.append(directory + base + suffix)
     return found
+
+
+def family(path: str) -> str:
+    """The live path that a rotated name comes from, by the name alone: `app.log.1` -> `app.log`; others are their own."""
+    name, found = split(path)[1], path
+    for origin in origins(path):
+        if is_rotated(split(origin)[1], name):
+            found = origin
+    return found

@@ -67,7 +67,8 @@ class Reading:
             if known is None:
                 return None
             stream = known.stream
-            if stream is None or known.after is not None or known.queued or self.timers.armed("retry", known):
+            waits = known.after is not None or known.queued or self.timers.armed("retry", known)
+            if stream is None or stream.ended or waits:
                 continue
             if known.handle is None:
                 self._examine(known)

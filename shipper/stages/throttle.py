@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 from hashlib import blake2b
@@ -34,12 +33,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import field
 
-from shipper.config.condition import Condition
+from shipper.config.condition import Condition  # noqa: TC001  msgspec reads the annotations
 from shipper.config.fields import ComponentConfig, Duration, Rate, Size
 from shipper.model.errors import ComponentError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from shipper.model.columns import Columns
+    from shipper.stages.stage import Resources
 
 Key = tuple[Any, ...]
 """Number of the bucket, and the values of the key fields."""
@@ -86,7 +88,7 @@ class Throttle:
         protect: Condition | None = None
         """Records that always pass, and are not counted."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, resources: Resources) -> None:  # noqa: ARG002  part of the contract
         """Raises ComponentError for a limit under which nothing could ever pass."""
         rate = Fraction(config.rate).limit_denominator(10**9)
         _refuse_unusable(config, rate)
@@ -118,7 +120,7 @@ class Throttle:
             self._limit(columns, now, mask)
         newest = self._newest.get(columns.stream_id)
         if newest is not None and columns.count:
-            self._newest[columns.stream_id] = max(newest, max(columns.seconds))
+            self._newest[columns.stream_id] = max(newest, max(columns.seconds))  # noqa: PLW3301  unpacked it would be copied
 
     def deadline(self) -> float | None:
         """When `due` wants to be called next (monotonic seconds), or None while nothing is held."""
@@ -259,7 +261,12 @@ class Summary:
         self.bucket = bucket
         self.index: bytes | None = None
         self.key: dict[str, object] = dict(zip(config.key, bucket.key[1:], strict=True))
-        self.limits = {"period_s": float(config.period), "rate_per_s": float(config.rate), "burst": int(config.burst), "cost": config.cost}
+        self.limits = {
+            "period_s": float(config.period),
+            "rate_per_s": float(config.rate),
+            "burst": int(config.burst),
+            "cost": config.cost,
+        }
         self.stream_id = columns.stream_id
         self.start = columns.starts[row]
         """Origin of the first row, bytes of the source; with `stream_id` it says whose settling waits for this document."""

@@ -75,7 +75,7 @@ def reply(body: bytes, status: HTTPStatus = HTTPStatus.OK) -> bytes:
 def serve(connection: socket.socket, tally: Tally) -> None:
     """Answer the requests of one connection until the client closes it."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with connection, connection.makefile("rb", buffering=1 << 16) as reader:
+    with connection, connection.makefile("rb") as reader:
         while line := reader.readline(1 << 16):
             method, path, _ = line.decode("latin-1").split(" ", 2)
             headers = _headers(reader)
@@ -118,7 +118,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {options.core})
-    tally = Tally(open(options.store, "wb") if options.store else None)  # noqa: SIM115: open as long as the process
+    tally = Tally(open(options.store, "wb") if options.store else None)  # open as long as the process
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"listening {listener.getsockname()[1]}", flush=True)
     threading.Thread(target=_accept, args=(listener, tally), daemon=True).start()

@@ -70,10 +70,9 @@ class Job:
         if isinstance(place, dict) and (geo := geo_fields(place)):
             client["geo"] = geo
         if isinstance(network, dict):
-            client["as"] = {
-                "number": network["autonomous_system_number"],
-                "organization": {"name": network["autonomous_system_organization"]},
-            }
+            client["as"] = {"number": network["autonomous_system_number"]}
+            if name := network.get("autonomous_system_organization"):
+                client["as"]["organization"] = {"name": name}
         return client
 
     def _passes(self, document: Record) -> bool:
@@ -159,7 +158,9 @@ def redacted(value: Any, key: str = "") -> Any:
 
 def bulk_body(documents: Iterable[tuple[str, Record]]) -> bytes:
     """The documents as a `_bulk` body."""
-    return b"".join(b'{"create":{"_index":"%b"}}\n%b\n' % (index.encode(), orjson.dumps(document)) for index, document in documents)
+    return b"".join(
+        b'{"create":{"_index":"%b"}}\n%b\n' % (index.encode(), orjson.dumps(document)) for index, document in documents
+    )
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import ipaddress
 import random
 import sys
 from collections.abc import Iterator
-from itertools import accumulate, cycle, islice
+from itertools import accumulate, cycle, islice, zip_longest
 from pathlib import Path
 
 import maxminddb
@@ -85,11 +85,12 @@ def population(rng: random.Random, city: Path) -> list[str]:
 
 
 def _known(rng: random.Random, city: Path) -> Iterator[str]:
-    """Addresses from the database's IPv4 networks, one network after the other, again and again."""
+    """All addresses of the database's IPv4 networks, each once, the networks in turns as long as they last."""
     with maxminddb.open_database(city) as reader:
-        networks = [network for network, _ in reader if network.version == 4]
-    assert networks, f"{city} has no IPv4 network"
-    return (str(network[rng.randrange(network.num_addresses)]) for network in cycle(networks))
+        networks = [network for network, _ in reader if network.version == 4 and network.num_addresses <= 1 << 16]
+    shuffled = [rng.sample(range(network.num_addresses), network.num_addresses) for network in networks]
+    for places in zip_longest(*shuffled):
+        yield from (str(network[place]) for network, place in zip(networks, places, strict=True) if place is not None)
 
 
 def _unknown(rng: random.Random, city: Path) -> Iterator[str]:

@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 
 from shipper.edge.tables import MmdbTable, Note, Tables, packaged_database
 from shipper.model.errors import ComponentError
-from shipper.stages.geoip import MissingTable
+from shipper.stages.geoip import MissingTableError
 
 DATA = Path(__file__).parents[1] / "data" / "geoip"
-BIG, BROKEN, CUT_TREE = (
-    DATA / f"GeoIP2-City-Test{kind}.mmdb" for kind in ("", "-Broken-Double-Format", "-Invalid-Node-Count")
-)
+BIG, BROKEN, CUT_TREE = (DATA / f"GeoIP2-City-Test{kind}.mmdb" for kind in ("", "-Broken-Double-Format", "-Invalid-Node-Count"))
 CITY = packaged_database("GeoLite2-City-Test.mmdb")
 ASN = packaged_database("GeoLite2-ASN-Test.mmdb")
 assert CITY is not None
@@ -65,7 +63,9 @@ def test_table_is_refused_when_its_file_was_truncated(tmp_path: Path, cut: int) 
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_table_is_refused_or_answers_when_its_bytes_are_damaged(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_table_is_refused_or_answers_when_its_bytes_are_damaged(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Random damage ends in a ComponentError or in a table that never raises for an address."""
     content = bytearray(BIG.read_bytes())
     for _ in range(data.draw(st.integers(1, 8))):
@@ -95,7 +95,7 @@ def test_table_is_refused_when_its_file_is_no_working_database(tmp_path: Path, c
 
 def test_table_is_refused_as_missing_when_there_is_no_file(tmp_path: Path) -> None:
     """The error is of the kind that `optional` forgives."""
-    with pytest.raises(MissingTable, match="no database at .*city.mmdb") as refused:
+    with pytest.raises(MissingTableError, match="no database at .*city.mmdb") as refused:
         Tables().table(str(tmp_path / "city.mmdb"))
     assert "optional" in refused.value.hint
 

@@ -235,7 +235,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(int(behaviour.kind), b"", behaviour.headers)
 
     def _html(self, _body: bytes, behaviour: Behaviour) -> None:
-        self._answer(200, b"<html><body>Welcome to the captive portal</body></html>", {"content-type": "text/html", **behaviour.headers})
+        self._answer(
+            200, b"<html><body>Welcome to the captive portal</body></html>", {"content-type": "text/html", **behaviour.headers}
+        )
 
     def _half(self, body: bytes, _behaviour: Behaviour) -> None:
         status, reply = self.server.owner.apply(body)

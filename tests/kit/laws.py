@@ -1,12 +1,12 @@
 """The laws every stage obeys, and the hostile records they are tried with.
 
-    rows        a stage adds, removes and reorders no rows, and touches none
-    fragments   each list spliced has `count` items; an item is empty, or begins with a comma and makes the row a JSON object
-                that has besides its own only keys of `adds`
-    batching    process(a + b) leaves what process(a); process(b) leaves, row by row, generated documents included
-    settling    a row is dropped with a reason, or held, or neither; each held row is counted by exactly one summary
-    deadlines   `due` returns nothing before `deadline()`; after it the deadline is later than now, or None
-    repeating   the same rows in a fresh stage yield the same
+rows        a stage adds, removes and reorders no rows, and touches none
+fragments   each list spliced has `count` items; an item is empty, or begins with a comma and makes the row a JSON object
+            that has besides its own only keys of `adds`
+batching    process(a + b) leaves what process(a); process(b) leaves, row by row, generated documents included
+settling    a row is dropped with a reason, or held, or neither; each held row is counted by exactly one summary
+deadlines   `due` returns nothing before `deadline()`; after it the deadline is later than now, or None
+repeating   the same rows in a fresh stage yield the same
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ ROW_BYTES = 100
 NOW = 1000.0
 
 addresses = st.one_of(
-    st.sampled_from(["81.2.69.142", "10.1.2.3", "89.160.20.112:443", "[2001:218::1]:80", "::ffff:2.125.160.216", "fe80::1%eth0", " 1.128.0.0"]),
+    st.sampled_from(
+        ["81.2.69.142", "10.1.2.3", "89.160.20.112:443", "[2001:218::1]:80", "::ffff:2.125.160.216", "fe80::1%eth0", " 1.128.0.0"]
+    ),
     st.ip_addresses().map(str),
 )
 hostile = st.one_of(
@@ -65,9 +67,13 @@ def columns_of(rows: Sequence[Record], reads: Sequence[str], first: int = 0, sec
 
 def outcomes(columns: Columns) -> list[RowOutcome]:
     """What a stage left of each row."""
-    held = columns.held
+    held: dict[int, Any] = dict(columns.held)
     return [
-        (b"".join(fragments[row] for fragments in columns.fragments), columns.dropped.get(row), held[row].id if row in held else None)
+        (
+            b"".join(fragments[row] for fragments in columns.fragments),
+            columns.dropped.get(row),
+            held[row].id if row in held else None,
+        )
         for row in range(columns.count)
     ]
 
@@ -109,7 +115,8 @@ def check_deadlines(stage: Any, batches: Sequence[Columns]) -> None:
     if not hasattr(stage, "due"):
         assert not any(columns.held for columns in batches)
         return
-    rows = Counter(held.id for columns in batches for held in columns.held.values())
+    held: list[Any] = [one for columns in batches for one in columns.held.values()]
+    rows = Counter(one.id for one in held)
     taken: list[Any] = []
     deadline = stage.deadline()
     assert (deadline is None) == (not rows)
@@ -123,7 +130,9 @@ def check_deadlines(stage: Any, batches: Sequence[Columns]) -> None:
     assert rows == Counter({summary.id: summary.count for summary in taken})
 
 
-def _in_parts(make: Make, rows: Sequence[Record], cuts: Sequence[int], seconds: Sequence[int] | None) -> tuple[list[RowOutcome], list[bytes]]:
+def _in_parts(
+    make: Make, rows: Sequence[Record], cuts: Sequence[int], seconds: Sequence[int] | None
+) -> tuple[list[RowOutcome], list[bytes]]:
     """Outcomes and generated documents of the rows, given in batches that are cut before the rows `cuts`."""
     stage = make()
     found: list[RowOutcome] = []

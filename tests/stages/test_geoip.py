@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from shipper.config.fields import FilePath
 from shipper.edge.tables import Tables
 from shipper.model.errors import ComponentError
-from shipper.stages.geoip import Geoip, MissingTable, address_class, parsed_address
+from shipper.stages import geoip as module
+from shipper.stages.geoip import Geoip, MissingTableError, address_class, parsed_address
 from tests.kit import laws
 
 CITY, ASN, COUNTRY = "GeoLite2-City-Test.mmdb", "GeoLite2-ASN-Test.mmdb", "GeoLite2-Country-Test.mmdb"
@@ -61,7 +62,7 @@ class Shelf:
         """The fake of that name."""
         table = self.tables[path]
         if table is None:
-            raise MissingTable(f"there is no database at {path}", "databases")
+            raise MissingTableError(f"there is no database at {path}", "databases")
         return table
 
 
@@ -106,7 +107,10 @@ def test_geoip_finds_the_same_for_all_spellings_of_an_address(address: Any) -> N
     assert {fragment(WHOLE, text)} == {fragment(WHOLE, spelling) for spelling in spellings}
 
 
-@pytest.mark.parametrize("text", ["", " ", "localhost", "81.2.69", "010.1.1.1", "1.2.3.4, 5.6.7.8", "81.2.69.142\0", "[", "[]", ":", "::g", "x" * 10**6])
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "localhost", "81.2.69", "010.1.1.1", "1.2.3.4, 5.6.7.8", "81.2.69.142\0", "[", "[]", ":", "::g", "x" * 10**6],
+)
 def test_geoip_says_nothing_when_a_text_is_no_address(text: str) -> None:
     """No fragment, no error."""
     assert client(WHOLE, text) is None
@@ -159,7 +163,7 @@ def test_geoip_takes_the_first_database_of_a_family_that_knows_the_address() -> 
         ("192.0.2.1", "documentation"),
         ("203.0.113.9", "documentation"),
         ("224.0.0.251", "multicast"),
-        ("255.255.255.255", "broadcast"),
+        ("255.255.255.255", "reserved"),
         ("250.0.0.1", "reserved"),
         ("0.0.0.0", "unspecified"),
         ("::", "unspecified"),
@@ -178,6 +182,14 @@ def test_geoip_names_the_class_of_an_address_with_a_special_purpose(address: str
     assert kind == client(WHOLE, address).get("address_class", "")
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_special_ranges_are_in_order_and_none_lies_within_another(version: int) -> None:
+    """What bisection needs."""
+    starts, ends, _ = module._RANGES[version]
+    bounds = [bound for pair in zip(starts, ends, strict=True) for bound in pair]
+    assert sorted(bounds) == bounds
+
+
 @given(address=st.ip_addresses())
 def test_address_class_is_given_to_all_that_the_standard_library_calls_not_global(address: Any) -> None:
     """The private networks and the rest of what `ipaddress` knows in every version are a class of ours."""
@@ -193,7 +205,16 @@ def test_geoip_gives_names_in_the_language_asked_for_and_english_where_there_is_
     assert ("\u041b\u043e\u043d\u0434\u043e\u043d", "England") == (geo["city_name"], geo["region_name"])
 
 
-@pytest.mark.parametrize("location", [{"latitude": 1.5}, {"latitude": 1e300, "longitude": 0.0}, {"latitude": "1", "longitude": 2}, {"latitude": float("nan"), "longitude": 0.0}, 5])
+@pytest.mark.parametrize(
+    "location",
+    [
+        {"latitude": 1.5},
+        {"latitude": 1e300, "longitude": 0.0},
+        {"latitude": "1", "longitude": 2},
+        {"latitude": float("nan"), "longitude": 0.0},
+        5,
+    ],
+)
 def test_geoip_leaves_a_location_out_when_it_is_not_in_degrees(location: object) -> None:
     """Elasticsearch would refuse the document for its geo_point."""
     table = Fake("GeoIP2-City", {"1.1.1.1": {"location": location, "city": {"names": {"en": "Perth"}}}})

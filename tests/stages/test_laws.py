@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pkgutil
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 import shipper.stages
 from shipper.config.condition import Condition
 from shipper.config.fields import Duration, FilePath, Rate, Size
+from shipper.model.columns import Columns
 from shipper.stages.geoip import Geoip
-from shipper.stages.throttle import Throttle
+from shipper.stages.throttle import Summary, Throttle
 from tests.kit import laws
 
 FIELDS = ("level", "service", "client_ip", "client")
@@ -48,7 +50,56 @@ def geoip(**settings_: Any) -> Geoip:
 
 def throttle(**settings_: Any) -> Throttle:
     """A throttle that lets little through."""
-    return Throttle(Throttle.Config(**{"rate": Rate(0.5), "burst": Size(1), **settings_}))
+    return Throttle(Throttle.Config(**{"rate": Rate(0.5), "burst": Size(1), **settings_}), OneTable())
+
+
+class Lawless:
+    """A stage that breaks one law, named by `fault`."""
+
+    reads = ("service",)
+    adds = ("client",)
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+        self.batches = 0
+
+    def process(self, columns: Columns, now: float) -> None:
+        """Break it."""
+        self.batches += 1
+        splices = {
+            "splices too few": [b""] * (columns.count - 1),
+            "forgets the comma": [b'"client":1'] * columns.count,
+            "writes no JSON": [b',"client":'] * columns.count,
+            "adds what it did not declare": [b',"other":1'] * columns.count,
+            "adds a key twice": [b',"client":1,"client":2'] * columns.count,
+            "depends on the batch": [b',"client":%d' % self.batches] * columns.count,
+        }
+        if self.fault in splices:
+            columns.splice(splices[self.fault])
+        elif self.fault == "drops without a reason":
+            columns.drop(0, "")
+        elif self.fault == "reorders rows":
+            columns.rows.reverse()
+        elif self.fault == "holds for ever":
+            columns.hold(0, Throttle.__new__(Throttle))  # type: ignore[arg-type]
+
+
+class Hasty(Throttle):
+    """A throttle that gives summaries away before they are due."""
+
+    def due(self, now: float) -> list[Summary]:
+        """All of them, at any time."""
+        return self.flush()
+
+
+class Forgetful(Throttle):
+    """A throttle that counts every other row."""
+
+    def process(self, columns: Columns, now: float) -> None:
+        """Halve all counts."""
+        super().process(columns, now)
+        for summary in self._open:
+            summary.count //= 2
 
 
 STAGES = {
@@ -84,3 +135,22 @@ def test_stage_obeys_the_laws_with_hostile_records(name: str, rows: list[laws.Re
 def test_stage_obeys_the_laws_when_a_batch_is_empty_or_of_one_row(name: str, rows: list[laws.Record]) -> None:
     """The smallest batches are nothing special."""
     laws.check_laws(STAGES[name], rows)
+
+
+FAULTS = ("splices too few", "forgets the comma", "writes no JSON", "adds what it did not declare", "adds a key twice")
+MORE_FAULTS = ("depends on the batch", "drops without a reason", "reorders rows", "holds for ever")
+
+
+@pytest.mark.parametrize("fault", [*FAULTS, *MORE_FAULTS])
+def test_laws_are_broken_by_a_stage_that(fault: str) -> None:
+    """Every law can fail."""
+    with pytest.raises((AssertionError, AttributeError, json.JSONDecodeError, IndexError)):
+        laws.check_laws(lambda: Lawless(fault), [{"service": "a"}, {"service": "b"}, {}], 1)
+
+
+@pytest.mark.parametrize("kind", [Hasty, Forgetful])
+def test_laws_are_broken_by_a_throttle_that_is(kind: type[Throttle]) -> None:
+    """The laws of deadlines and of settling can fail too."""
+    config = Throttle.Config(rate=Rate(1))
+    with pytest.raises(AssertionError):
+        laws.check_laws(lambda: kind(config, OneTable()), [{}] * 4)

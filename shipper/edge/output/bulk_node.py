@@ -15,15 +15,18 @@ from __future__ import annotations
 import contextlib
 import ssl
 import threading
-from collections.abc import Iterable
 from socket import SHUT_RDWR, SO_KEEPALIVE, SOL_SOCKET
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import elastic_transport
 import urllib3
-from elastic_transport import ApiResponseMeta, BaseNode, ConnectionError, HttpHeaders, NodeConfig, Serializer, Urllib3HttpNode
+from elastic_transport import ApiResponseMeta, BaseNode, HttpHeaders, NodeConfig, Serializer, Urllib3HttpNode
 from urllib3 import exceptions
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NDJSON = "application/x-ndjson"
 _CONNECT_TIMEOUT_S = 10.0  # a black hole is known by then, and another host may be tried
@@ -38,7 +41,7 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
-class Unanswered(ConnectionError):
+class UnansweredError(elastic_transport.ConnectionError):
     """No usable answer. The kind is all it says: texts of exceptions may hold the URL or what the peer sent."""
 
     def __init__(self, kind: str) -> None:
@@ -120,7 +123,7 @@ class BulkNode(Urllib3HttpNode):
     def __init__(self, config: NodeConfig) -> None:
         """`config._extras["_shipper"]` holds the NodeSettings."""
         BaseNode.__init__(self, config)
-        self._settings: NodeSettings = config._extras["_shipper"]
+        self._settings: NodeSettings = config._extras["_shipper"]  # noqa: SLF001 - its documented place for such things
         self._origin = ""
         options: dict[str, Any] = {
             "timeout": urllib3.Timeout(connect=_CONNECT_TIMEOUT_S, read=config.request_timeout),
@@ -144,9 +147,9 @@ class BulkNode(Urllib3HttpNode):
         target: str,
         body: Iterable[bytes] | None = None,
         headers: HttpHeaders | None = None,
-        request_timeout: object = None,
+        request_timeout: object = None,  # noqa: ARG002 - the contract of elastic_transport; our deadline is the Attempt's
     ) -> Answer:
-        """Send, and read the reply up to its cap. `headers` must hold the Content-Length. Raises Unanswered."""
+        """Send, and read the reply up to its cap. `headers` must hold the Content-Length. Raises UnansweredError."""
         began = monotonic()
         all_headers = {**self.headers, **(headers or {})}
         try:
@@ -161,11 +164,11 @@ class BulkNode(Urllib3HttpNode):
                 decode_content=False,
             )
             data = self._read(response)
-        except Unanswered:
+        except UnansweredError:
             raise
         except (exceptions.HTTPError, OSError) as error:
             # The error's own text and cause stay behind: a traceback must not show the peer's bytes.
-            raise Unanswered(_kind(error)) from None
+            raise UnansweredError(_kind(error)) from None
         kept = {"content-type": NDJSON}
         if "retry-after" in response.headers:
             kept["retry-after"] = response.headers["retry-after"]
@@ -184,7 +187,7 @@ class BulkNode(Urllib3HttpNode):
         try:
             data: bytes = response.read(limit + 1)
             if len(data) > limit:
-                raise Unanswered("too_large_reply")
+                raise UnansweredError("too_large_reply")
         except BaseException:
             response.close()
             raise

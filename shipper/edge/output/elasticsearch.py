@@ -12,7 +12,6 @@ import base64
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -25,6 +24,7 @@ from shipper.model.errors import ComponentError
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterator, Mapping, Sequence
 
     from elastic_transport import NodeConfig, Transport
 
@@ -180,7 +180,7 @@ class Elasticsearch:
         work = partial(self._transport.perform_request, "POST", self._target, body=parts, headers=headers)
         try:
             meta, body = bulk_node.run(attempt, work)
-        except bulk_node.Unanswered as error:
+        except bulk_node.UnansweredError as error:
             return Failed(post.post_id, "timeout" if attempt.is_aborted else error.kind)
         return Replied(post.post_id, meta.status, body, _retry_after_s(meta.headers.get("retry-after")))
 

@@ -1,43 +1,23 @@
-"""Local: the embedded output. One file per index, in bulk form: the file is itself a `_bulk` body.
-
-RULES
-- The checkpoint carries the length of each file. Documents are written at the known length, so that writing again after a
-  failure overwrites; the length grows when a post is wholly written, as the last act of `post()`.
-- `sync()` makes files and directory durable before the checkpoint that speaks of them is written.
-- `restore()` cuts files back to the checkpoint's lengths, removes files it does not name and that are ours by their first line,
-  and refuses a file that is missing or shorter than recorded: documents that were settled are gone.
-- Without a checkpoint the files found are kept and appended to.
-- A failed fsync is final (the kernel may drop the pages and report success next time): the process ends, and the restart
-  cuts back to what was durable.
-
-BOUNDS: at most `_OPEN_MAX` files are open; the longest unused is synced and closed. Memory: the split lines of one post.
-"""
+"""Local: the embedded output. One file per index, in bulk form: the file is itself a `_bulk` body. See `bulk_files.py`."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import re
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import compress, repeat
-from operator import eq, itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from shipper.config.fields import ComponentConfig, FilePath
 from shipper.deliver.traffic import Accepted, CourierSettings, Failed, Post, Replied
-from shipper.model.errors import HostError
+from shipper.edge.output.bulk_files import BulkFiles, is_plain_name
 
-_SUFFIX = ".ndjson"
-_OPEN_MAX = 32
-_HEAD = b'{"create":{"_index":"'
-# Elasticsearch's own rules for index names, narrowed to what is a plain file name everywhere (reference, "Create index").
-_NAME = re.compile(rb"[a-z0-9_][a-z0-9_.\-]{0,199}", re.ASCII)
-_GENERATED = re.compile(rb'\{"create":\{"_index":"([^"]*)"')
-_REFUSED = b'{"create":{"status":400,"error":{"type":"invalid_index_name_exception"}}}'
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+Result = TypeVar("Result")
+
 _TAKEN = b'{"create":{"status":201}}'
+_REFUSED = b'{"create":{"status":400,"error":{"type":"invalid_index_name_exception"}}}'
 
 
 class Local:
@@ -58,13 +38,13 @@ class Local:
 
     def __init__(self, config: Config) -> None:
         """Open nothing."""
-        self.directory = Path(config.directory)
-        self._lengths: dict[str, int] = {}
-        self._files: OrderedDict[str, int] = OrderedDict()
-        self._unsynced: set[str] = set()
-        self._is_new_entry = False
-        self._is_broken = False
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="local")
+        self._files = BulkFiles(Path(config.directory))
+        self._thread: ThreadPoolExecutor | None = None
+
+    @property
+    def directory(self) -> Path:
+        """As configured."""
+        return self._files.directory
 
     @property
     def destination(self) -> str:
@@ -79,42 +59,53 @@ class Local:
         """One post at a time: files are in order."""
         return CourierSettings(posts_max=1)
 
-    async def open(self) -> None:
-        """Make the directory, and see that it can be written to. Raises HostError."""
-        await self._in_thread(self._open)
-
     async def restore(self, state: Mapping[str, int] | None) -> None:
         """Bring the files to where the checkpoint was. Raises HostError where documents are missing."""
-        await self._in_thread(self._open)
-        await self._in_thread(self._restore, state)
+        await self._run(self._files.make)
+        await self._run(self._files.restore, state)
+
+    async def open(self) -> None:
+        """Nothing more: `restore` made the directory and found the files."""
 
     def state(self) -> Mapping[str, int]:
-        """Length by file name, of everything answered so far. Only what changed since is not covered by an earlier `sync`."""
-        return dict(self._lengths)
+        """Length by file name, of everything answered so far."""
+        return dict(self._files.lengths)
 
     async def post(self, post: Post) -> Accepted | Replied | Failed:
         """Append a post's documents. A full or failing disk is `Failed`, and what was written is cut off again.
 
-        A document whose index is not a plain file name is refused as Elasticsearch would, by an item with 400.
+        A document whose index is not a plain file name is refused as Elasticsearch would, by an item with 400. Raises HostError
+        for a file that is there and not ours.
         """
         try:
-            lengths, refused = await self._in_thread(self._write, post.body_parts)
+            lengths, indices = await self._run(self._files.write, post.body_parts)
         except OSError:
             return Failed(post.post_id, "disk")
-        self._lengths.update(lengths)
-        if refused is None:
+        self._files.grow(lengths)
+        refused = {index for index in dict.fromkeys(indices) if not is_plain_name(index)}
+        if not refused:
             return Accepted(post.post_id)
-        return Replied(post.post_id, 200, refused)
+        return Replied(post.post_id, 200, _items(indices, refused))
 
     async def sync(self) -> None:
         """Make durable whatever was written. Raises HostError; the output cannot be used afterwards."""
-        await self._in_thread(self._sync)
+        await self._run(self._files.sync)
 
     async def close(self) -> None:
         """Close the files; does not sync."""
-        await asyncio.to_thread(self._threads.shutdown)
-        while self._files:
-            os.close(self._files.popitem()[1])
+        await self._run(self._files.close)
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
 
-    async def _in_thread[T](self, work, *arguments):
-        raise NotImplementedError
+    async def _run(self, work: Callable[..., Result], *arguments: object) -> Result:
+        """Run blocking work in the one thread of this output, in order."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="local")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+
+def _items(indices: Sequence[bytes], refused: set[bytes]) -> bytes:
+    """A reply as Elasticsearch's."""
+    items = (_REFUSED if index in refused else _TAKEN for index in indices)
+    return b'{"errors":true,"items":[' + b",".join(items) + b"]}"

@@ -9,10 +9,12 @@ at a time), and for each checkpoint `state()` together with the ledger's snapsho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from shipper.deliver.traffic import Accepted, CourierSettings, Failed, Post, Replied
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shipper.deliver.traffic import Accepted, CourierSettings, Failed, Post, Replied
 
 
 class Output(Protocol):

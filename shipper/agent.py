@@ -1,0 +1,231 @@
+"""Agent: pipelines, each with its state, run together in one process until they are done or told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import random
+import secrets
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shipper import assembly
+from shipper.config.pipeline import Pipeline
+from shipper.deliver.courier import Courier
+from shipper.edge import log, store
+from shipper.edge.dead_letters import DeadLetters
+from shipper.edge.files import FileHands
+from shipper.edge.inlet import Inlet
+from shipper.edge.outlet import Outlet
+from shipper.edge.watch import Watch
+from shipper.encode.index import Horizon
+from shipper.flow import Flow
+from shipper.model.errors import HostError
+from shipper.progress import checkpoint
+from shipper.source import events
+from shipper.source.events import StreamState
+from shipper.source.tail import Tail
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How the command line wants the agent to run."""
+
+    once: bool = False
+    output: str | None = None
+    patience_s: float = 300.0
+    from_start: bool = False
+    state: str | None = None
+
+
+class Steps:
+    """Measures CPU by step, when asked to: `lap(step)` books the time since the last call."""
+
+    def __init__(self) -> None:
+        """Start the clock."""
+        self.spent: Counter[str] = Counter()
+        self._last = time.thread_time()
+
+    def lap(self, step: str) -> None:
+        """Book the time since the last call on `step`."""
+        now = time.thread_time()
+        self.spent[step] += now - self._last  # type: ignore[assignment]
+        self._last = now
+
+
+class Agent:
+    """Runs pipelines. One state directory, one event loop."""
+
+    def __init__(self, pipelines: list[Pipeline], options: Options, env: Mapping[str, str]) -> None:
+        """Take checked pipelines; nothing is opened before `run`."""
+        self.flows: list[Flow] = []
+        self.ready = asyncio.Event()
+        self._pipelines, self._options, self._env = pipelines, options, env
+        self._started_at = time.monotonic()
+        self._steps = Steps() if env.get("SHIPPER_PROFILE_STEPS") else None
+        self._stores: list[store.Store] = []
+        self._watches: list[Watch] = []
+
+    async def run(self) -> None:
+        """Run until everything is done, or `stop`. Raises ConfigError or HostError for what cannot work."""
+        try:
+            for pipeline in self._pipelines:
+                self.flows.append(await self._prepare(pipeline))
+            self.ready.set()
+            runs = [flow.run(once=self._options.once, patience_s=self._options.patience_s) for flow in self.flows]
+            await asyncio.gather(*runs)
+        finally:
+            for watch in self._watches:
+                watch.close()
+            for held in self._stores:
+                held.close()
+        for flow in self.flows:
+            if flow.failure is not None:
+                raise flow.failure
+
+    def stop(self, reason: str) -> None:
+        """Stop reading, deliver what is in flight, save, end."""
+        log.write("info", "stopping", why=reason)
+        for flow in self.flows:
+            flow.stop(reason)
+
+    def stop_on_signals(self) -> None:
+        """SIGTERM and SIGINT stop in good order; a second SIGINT ends at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        self.stop(number.name)
+
+    async def _prepare(self, pipeline: Pipeline) -> Flow:
+        """Open state, output and files of one pipeline, and connect them."""
+        output = self._output(pipeline)
+        held = self._store(output)
+        place = held.place(pipeline.name, output.destination) if held is not None else None
+        before = _read_checkpoint(place, output.destination) if place is not None else None
+        horizon = Horizon(time.time()) if before is None else msgspec.convert(before.horizon, Horizon)
+        surroundings = assembly.Surroundings(
+            env=self._env,
+            host_name=self._env.get("SHIPPER_HOST_NAME") or socket.gethostname(),
+            hash_key=held.hash_key() if held is not None else secrets.token_bytes(32),
+            lap=self._steps.lap if self._steps is not None else lambda step: None,
+        )
+        parts = assembly.make_parts(pipeline, surroundings, horizon)
+        if self._options.from_start:
+            before = None if before is None else msgspec.structs.replace(before, sources=[], last_seconds={})
+        await output.restore(before.output if before is not None else None)
+        await output.open()
+        flow = Flow(parts, place, store.machine_id(), before)
+        letters = DeadLetters(place / "dead-letters") if place is not None else None
+        outlet = Outlet(Courier(output.courier_settings(), random.random), output, letters, flow)
+        inlets = [self._inlet(flow, source.component.config) for source in pipeline.sources]
+        flow.connect(inlets, outlet)
+        for number, inlet in enumerate(inlets):
+            inlet.offer(events.Resume(_known_streams(before, number)))
+        log.write("info", "pipeline started", pipeline=pipeline.name, output=output.destination, resumed=before is not None)
+        return flow
+
+    def _output(self, pipeline: Pipeline) -> Any:
+        if self._options.output is not None:
+            return assembly.override_output(self._options.output)
+        return assembly.make_output(pipeline.output)
+
+    def _store(self, output: Any) -> store.Store | None:
+        """The state directory for this output: beside a local directory that was tried, else the agent's own."""
+        if not output.keeps_state:
+            return None
+        directory = Path(self._options.state) if self._options.state else store.default_directory(self._env)
+        if self._options.output is not None:
+            directory = Path(output.directory) / ".shipper"
+        for held in self._stores:
+            if held.directory == directory:
+                return held
+        held = store.Store(directory)
+        held.open()
+        self._stores.append(held)
+        return held
+
+    def _inlet(self, flow: Flow, config: Any) -> Inlet:
+        loop = asyncio.get_running_loop()
+        tail = Tail(config, mint_identity)
+        hands = FileHands(config)
+        inlet = Inlet(tail, hands, flow, loop.time)
+        if not self._options.once:
+            self._watches.append(self._watch(inlet, flow, config, hands))
+        return inlet
+
+    def _watch(self, inlet: Inlet, flow: Flow, config: Any, hands: FileHands) -> Watch:
+        def noticed(event: events.Event) -> None:
+            inlet.offer(event)
+            flow.wake()
+
+        watch = Watch(hands.directories(), noticed, asyncio.get_running_loop(), poll=config.poll)
+        watch.start()
+        return watch
+
+    def account(self) -> dict[str, Any]:
+        """The account of all pipelines together, as plain data."""
+        total: dict[str, Any] = {}
+        for flow in self.flows:
+            for name, value in msgspec.to_builtins(flow.ledger.account).items():
+                total[name] = Counter(total.get(name, {})) + Counter(value) if isinstance(value, dict) else total.get(name, 0) + value
+        first = min((flow.first_read_at for flow in self.flows if flow.first_read_at is not None), default=None)
+        return {
+            **{name: dict(value) if isinstance(value, Counter) else value for name, value in total.items()},
+            "in_flight": sum(flow.ledger.in_flight for flow in self.flows),
+            "unaccounted": sum(flow.ledger.unaccounted for flow in self.flows),
+            "first_read_s": None if first is None else round(first - self._started_at, 3),
+            "steps": dict(self._steps.spent) if self._steps is not None else {},
+            "stopped": next((flow.stop_reason for flow in self.flows if flow.stop_reason), ""),
+        }
+
+
+def mint_identity() -> str:
+    """128 random bits, 22 characters of base64url."""
+    return base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
+
+
+def _read_checkpoint(place: Path, destination: str) -> checkpoint.Checkpoint | None:
+    """The checkpoint of a place; None where there never was one. Raises HostError for one that is not whole."""
+    path = place / "checkpoint"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise HostError(f"the checkpoint {path} cannot be read: {error.strerror}", "Mend it, or `shipper state reset`.") from error
+    found = checkpoint.decode(data, str(path))
+    if found.destination != destination:
+        raise HostError(f"the checkpoint {path} belongs to {found.destination}", "State directories are not to be moved by hand.")
+    return found
+
+
+def _known_streams(before: checkpoint.Checkpoint | None, number: int) -> list[StreamState] | None:
+    """The streams of a source as the checkpoint has them; minted anew on another machine, offsets kept."""
+    if before is None or number >= len(before.sources):
+        return None
+    streams = [msgspec.convert(state, StreamState) for state in before.sources[number]]
+    if before.machine_id != store.machine_id():
+        log.write("warning", "this state was written on another machine: its streams get new identities", streams=len(streams))
+        for stream in streams:
+            stream.id = mint_identity()
+    return streams
+
+
+async def run(pipelines: list[Pipeline], options: Options, env: Mapping[str, str]) -> Agent:
+    """Run an agent to its end, with signals; for the command line."""
+    agent = Agent(pipelines, options, env)
+    with contextlib.suppress(NotImplementedError):
+        agent.stop_on_signals()
+    await agent.run()
+    return agent

@@ -1,0 +1,164 @@
+"""Assembly: from a checked configuration to the parts of a flow. Nothing runs yet; what cannot work is refused here.
+
+A component that refuses its settings becomes a fault at its place in the file, all of them at once, as the loader does it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from shipper.chain import Chain, Lap
+from shipper.config import load
+from shipper.config.pipeline import Component, Pipeline
+from shipper.decode.json import Json
+from shipper.edge import log, store
+from shipper.edge.tables import Tables
+from shipper.encode.index import Horizon, Route, Router
+from shipper.flow import Parts
+from shipper.frame.frame import Frame
+from shipper.intake import Intake
+from shipper.model.batch import Stream
+from shipper.model.errors import ComponentError, ConfigError, Fault, HostError, Place
+from shipper.redact.gate import Gate, choose_engine
+
+
+class Surroundings(msgspec.Struct):
+    """What parts need to know of the machine."""
+
+    env: Mapping[str, str]
+    host_name: str
+    hash_key: bytes
+    lap: Lap = lambda step: None
+
+
+class _Faults:
+    """Collects what constructors refuse."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+
+    def make(self, component: Component, *arguments: Any) -> Any:
+        """Construct a component; None where it refuses."""
+        try:
+            return component.factory(component.config, *arguments)
+        except ComponentError as error:
+            self.faults.append(component.fault(error))
+            return None
+
+    def check(self) -> None:
+        """Raise what was collected."""
+        if self.faults:
+            raise ConfigError(sorted(self.faults, key=lambda fault: (fault.place.line, fault.place.column)))
+
+
+def read_pipeline(path: str, env: Mapping[str, str]) -> Pipeline:
+    """Read and check a pipeline file. Raises ConfigError."""
+    try:
+        text = Path(path).read_bytes().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise ConfigError([Fault(Place(path, 1, 1), f"cannot read the file: {error.strerror}")]) from error
+    return load.load(text, path, env, secret_reader(env))
+
+
+def secret_reader(env: Mapping[str, str]) -> Callable[[str], str | None]:
+    """Secrets by name: files in systemd's credentials directory, in `$SHIPPER_SECRETS`, or under `/run/secrets`."""
+    directories = [env[name] for name in ("CREDENTIALS_DIRECTORY", "SHIPPER_SECRETS") if env.get(name)] + ["/run/secrets"]
+
+    def read(name: str) -> str | None:
+        if name != os.path.basename(name) or name in {"", ".", ".."}:
+            return None
+        for directory in directories:
+            try:
+                return (Path(directory) / name).read_text().rstrip("\n")
+            except FileNotFoundError:
+                continue
+        return None
+
+    return read
+
+
+def make_gate(pipeline: Pipeline, surroundings: Surroundings, guards: Mapping[str, bytes]) -> Gate:
+    """The redaction gate of a pipeline. Raises ConfigError."""
+    config = pipeline.redact.config
+    key = config.hash_key.encode() if config.hash_key else surroundings.hash_key
+    cache = store.RuleCache(store.default_directory(surroundings.env) / "rules")
+    engine = choose_engine(surroundings.env.get("SHIPPER_REDACT_ENGINE"))
+    try:
+        return Gate(config, hash_key=key, engine=engine, cache=cache, guards=guards)
+    except ComponentError as error:
+        raise ConfigError([pipeline.redact.fault(error)]) from error
+
+
+def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon) -> Parts:
+    """Construct everything between the inlets and the outlet. Raises ConfigError with all faults."""
+    faults = _Faults()
+    tables = Tables()
+    frames: list[Frame] = [faults.make(source.frame) for source in pipeline.sources]
+    stages = [(component.type, faults.make(component, tables)) for component in pipeline.stages]
+    faults.check()
+    router = Router(routes_of(pipeline), horizon)
+    adds = dict.fromkeys(name for maker in (*frames, *(stage for _, stage in stages)) for name in maker.adds)
+    stamp_fields = tuple(dict.fromkeys((*pipeline.timestamp, "@timestamp")))
+    reads = [*stamp_fields, *router.reads, *(name for _, stage in stages for name in stage.reads)]
+    decoders: list[Json] = [faults.make(source.decode, reads, tuple(adds)) for source in pipeline.sources]
+    faults.check()
+    gate = make_gate(pipeline, surroundings, decoders[0].guards)
+    log.write("debug", "redaction gate ready", engine=gate.engine, rules=len(gate.rules))
+    tell(tables)
+    return Parts(
+        name=pipeline.name,
+        chains=[Chain(gate, decoder, stages, router, stamp_fields) for decoder in decoders],
+        intakes=[_intakes(pipeline, number, frame) for number, frame in enumerate(frames)],
+        router=router,
+        horizon=horizon,
+        summarising=[stage for _, stage in stages if hasattr(stage, "flush")],
+        host_name=gate.text(surroundings.host_name),
+        redact_text=gate.text,
+        lap=surroundings.lap,
+        refresh=lambda: tell(tables),
+    )
+
+
+def _intakes(pipeline: Pipeline, number: int, frame: Frame) -> Callable[[Stream], Intake]:
+    encoding = getattr(pipeline.sources[number].component.config, "encoding", "utf-8")
+    return lambda stream: Intake(stream, frame, encoding=encoding, max_record_bytes=pipeline.max_record)
+
+
+def routes_of(pipeline: Pipeline) -> list[Route]:
+    """The routes as the encoder wants them."""
+    return [
+        Route(str(spec.index), spec.when, None if spec.window is None else (-spec.window.before_s, spec.window.after_s))
+        for spec in pipeline.routes
+    ]
+
+
+def tell(tables: Tables) -> None:
+    """Look after the lookup tables, and log what there is to say of them."""
+    for note in tables.refresh():
+        log.write(note.level, note.message, **note.fields)
+
+
+def make_output(component: Component) -> Any:
+    """Construct an output. Raises ConfigError."""
+    faults = _Faults()
+    output = faults.make(component)
+    faults.check()
+    return output
+
+
+def override_output(text: str) -> Any:
+    """The output of `--output local:DIR` or `--output console`. Raises HostError for anything else."""
+    from shipper.edge.output.console import Console
+    from shipper.edge.output.local import Local
+
+    kind, _, rest = text.partition(":")
+    if kind == "local" and rest:
+        return Local(Local.Config(directory=os.path.abspath(rest)))  # type: ignore[arg-type]
+    if kind == "console" and not rest:
+        return Console(Console.Config())
+    raise HostError(f"--output {text!r} is not known", "Say --output local:DIRECTORY or --output console.")

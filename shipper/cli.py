@@ -1,0 +1,230 @@
+"""The command line. Exit codes: 0 done, 1 failed or something was lost, 2 wrong usage, 78 configuration refused.
+
+Each command imports what it needs: `--help` and `check` do not pay for a transport or an observer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shipper.model.errors import ComponentError, ConfigError, HostError
+
+if TYPE_CHECKING:
+    from shipper.config.pipeline import Pipeline
+
+CONFIG_REFUSED = 78
+"""EX_CONFIG of sysexits.h."""
+
+
+def main() -> None:
+    """Entry point of `shipper`."""
+    cli(prog_name="shipper")
+
+
+def refusing(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Turn refusals into texts on stderr and exit codes."""
+
+    @wraps(command)
+    def wrapped(**arguments: Any) -> None:
+        try:
+            code = command(**arguments)
+        except ConfigError as error:
+            click.echo(str(error), err=True)
+            count = len(error.faults)
+            click.echo(f"\nconfiguration refused: {count} {'mistake' if count == 1 else 'mistakes'}", err=True)
+            sys.exit(CONFIG_REFUSED)
+        except (HostError, ComponentError) as error:
+            click.echo(f"shipper: {error}", err=True)
+            sys.exit(1)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        sys.exit(code or 0)
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="shipper")
+def cli() -> None:
+    """Ship logs: rotating files in, redacted and enriched documents in Elasticsearch."""
+
+
+_CONFIGS = click.argument("configs", nargs=-1, required=True, type=click.Path())
+_LOG = click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
+
+
+@cli.command()
+@_CONFIGS
+@click.option("--once", is_flag=True, help="Read what is there to the end, deliver it, print the account, exit.")
+@click.option("--output", metavar="local:DIR|console", help="Ship there instead; progress of the real output is not touched.")
+@click.option("--timeout", default="5m", show_default=True, help="With --once: give up when the output takes nothing for so long.")
+@click.option("--from-start", is_flag=True, help="Forget progress and read everything again.")
+@click.option("--state", metavar="DIR", help="Where progress is kept.  [default: $SHIPPER_STATE or the platform's place]")
+@click.option("--json", "as_json", is_flag=True, help="Print the account as one line of JSON.")
+@_LOG
+@refusing
+def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, log_level: str, **rest: Any) -> int:  # noqa: FBT001
+    """Run pipelines until stopped, or once."""
+    from shipper import agent
+    from shipper.config import fields
+    from shipper.edge import log
+
+    try:
+        patience_s = float(fields.duration(timeout))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--timeout") from error
+    log.configure(log_level)
+    options = agent.Options(once=once, patience_s=patience_s, **rest)
+    finished = asyncio.run(agent.run(_read(configs), options, os.environ))
+    account = finished.account()
+    return _report(account, once=once, as_json=as_json)
+
+
+def _report(account: dict[str, Any], *, once: bool, as_json: bool) -> int:
+    """Print the account of a run; return the exit code."""
+    import msgspec
+
+    from shipper.edge import account as pages
+
+    if as_json:
+        click.echo(msgspec.json.encode(account).decode())
+    elif once:
+        click.echo(pages.render(account), err=True)
+    whole = not account["lost_bytes"] and not account["dead"] and not account["in_flight"] and not account["unaccounted"]
+    return 0 if whole or not once else 1
+
+
+def _read(configs: Sequence[str]) -> list[Pipeline]:
+    """Read all pipelines; all mistakes of all files at once."""
+    from shipper import assembly
+
+    pipelines, faults = [], []
+    for path in configs:
+        try:
+            pipelines.append(assembly.read_pipeline(path, os.environ))
+        except ConfigError as error:
+            faults += error.faults
+    names = [pipeline.name for pipeline in pipelines]
+    for name in {name for name in names if names.count(name) > 1}:
+        raise HostError(f"two pipelines are named {name}", "Progress is kept by name: give each its own.")
+    if faults:
+        raise ConfigError(faults)
+    return pipelines
+
+
+@cli.command()
+@_CONFIGS
+@refusing
+def check(configs: Sequence[str]) -> None:
+    """Say whether `run` would take these configurations, with all that is wrong."""
+    from shipper import assembly, rehearsal
+    from shipper.edge import log
+
+    log.configure("error")
+    for pipeline in _read(configs):
+        assembly.make_output(pipeline.output)
+        rehearsal.make(pipeline, os.environ)
+        click.echo(f"{pipeline.path}: ok ({_plural(len(pipeline.sources), 'source')}, {_plural(len(pipeline.stages), 'stage')})")
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+@cli.command()
+@_CONFIGS
+@refusing
+def test(configs: Sequence[str]) -> int:
+    """Run the tests written in these configurations."""
+    from shipper import rehearsal
+    from shipper.edge import log
+
+    log.configure("error")
+    failed = 0
+    for pipeline in _read(configs):
+        results = rehearsal.run_tests(pipeline, os.environ)
+        for result in results:
+            click.echo(f"{'ok    ' if result.ok else 'FAILED'} {result.name}")
+            for problem in result.problems:
+                click.echo(f"       {problem}")
+        bad = sum(not result.ok for result in results)
+        click.echo(f"{pipeline.path}: {len(results) - bad} passed, {bad} failed")
+        failed += bad
+    return 1 if failed else 0
+
+
+@cli.command()
+@click.argument("config", type=click.Path())
+@click.option("--source", type=int, default=0, show_default=True, help="Which source of the pipeline reads the lines.")
+@refusing
+def explain(config: str, source: int) -> None:
+    """Show what each step does with the lines on standard input: before, after, why. Secrets are shown masked."""
+    from shipper import rehearsal
+    from shipper.edge import log
+
+    log.configure("error")
+    [pipeline] = _read([config])
+    if not 0 <= source < len(pipeline.sources):
+        raise HostError(f"the pipeline has {_plural(len(pipeline.sources), 'source')}, counted from 0")
+    click.echo(rehearsal.explain(pipeline, sys.stdin.buffer.read(1 << 24), source, os.environ))
+
+
+@cli.command()
+@click.argument("config", type=click.Path())
+@click.option("--print", "only_print", is_flag=True, help="Print what would be put, change nothing.")
+@refusing
+def setup(config: str, only_print: bool) -> None:  # noqa: FBT001
+    """Put the index templates of a pipeline into its Elasticsearch: geo_point, ip, date, ECS aliases."""
+    from shipper.edge import templates
+
+    [pipeline] = _read([config])
+    for line in templates.put(pipeline, only_print=only_print):
+        click.echo(line)
+
+
+@cli.group()
+def state() -> None:
+    """Look after the progress that is kept."""
+
+
+@state.command()
+@click.argument("config", type=click.Path())
+@click.option("--state", "directory", metavar="DIR", help="Where progress is kept.")
+@refusing
+def reset(config: str, directory: str | None) -> None:
+    """Forget the progress of a pipeline: the next run reads everything again. The old checkpoint is kept beside."""
+    from pathlib import Path
+
+    from shipper import assembly
+    from shipper.edge import store
+
+    [pipeline] = _read([config])
+    held = store.Store(Path(directory) if directory else store.default_directory(os.environ))
+    held.open()
+    path = held.place(pipeline.name, assembly.make_output(pipeline.output).destination) / "checkpoint"
+    if path.exists():
+        path.rename(path.with_name("checkpoint.reset"))
+        click.echo(f"forgotten; what was known is in {path.with_name('checkpoint.reset')}")
+    else:
+        click.echo("there was no progress to forget")
+    held.close()
+
+
+@cli.command()
+@click.option("--directory", default="demo", show_default=True, help="Where everything goes; an older demo there is replaced.")
+@click.option("--seconds", default=12.0, show_default=True, help="How long the programs write.")
+@click.option("--svg", type=click.Path(), help="Save what is shown as a picture.")
+@refusing
+def demo(directory: str, seconds: float, svg: str | None) -> int:
+    """Start three small programs that log, ship what they write, and recount it all."""
+    from shipper.demo import run as show
+
+    return show.demo(directory, seconds, svg, os.environ)

@@ -1,0 +1,69 @@
+"""Agent: the settings of the whole agent, in `shipper.yaml`. All have defaults; the file may be absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from shipper.config import document
+from shipper.config.components import Components
+from shipper.config.convert import BAD, Converter
+from shipper.config.fields import Address, ComponentConfig, FilePath, Size
+from shipper.config.find import Find, find
+from shipper.config.interpolate import Interpolation, Secrets
+from shipper.config.load import raise_faults
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shipper.config.pipeline import Component
+
+
+class LogSettings(ComponentConfig):
+    """The agent's own log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe level that is written."""
+
+
+class Top(ComponentConfig):
+    """`shipper.yaml` as written, but for `output`."""
+
+    state_dir: FilePath | None = None
+    """Where progress is kept; else $SHIPPER_STATE, else the platform's state directory."""
+    control: Address | Literal["none"] = Address("127.0.0.1:9699")
+    """Address of metrics and control; `none` for no such server."""
+    memory: Size = Size(16 << 20)
+    """Bytes of records held at once by all pipelines together; when they are reached, reading waits."""
+    log: LogSettings = LogSettings()
+    """The agent's own log."""
+
+
+class AgentSettings(msgspec.Struct, frozen=True):
+    """Settings of the agent, checked."""
+
+    state_dir: str | None = None
+    control: Address | None = Address("127.0.0.1:9699")
+    memory: int = 16 << 20
+    log_level: str = "info"
+    output: Component | None = None
+    """The output of pipelines that name none."""
+
+
+def load(text: str, path: str, env: Mapping[str, str], secrets: Secrets, finder: Find = find) -> AgentSettings:
+    """Read `shipper.yaml`; arguments and errors as in `load.load`. A file that says nothing means all defaults."""
+    if not text.strip("\ufeff \t\r\n"):
+        return AgentSettings()
+    written = document.parse(text, path)
+    Interpolation(written, env, secrets).apply(written.root)
+    converter = Converter(written, str(Path(path).absolute().parent))
+    top = converter.struct(written.root, Top, written.span(0, 0), apart=("output",))
+    output = None
+    if "output" in written.root.entries:
+        output = Components(converter, finder).named("output", written.root.entries["output"][1])
+    raise_faults(written)
+    assert top is not BAD
+    control = None if top.control == "none" else top.control
+    return AgentSettings(top.state_dir, control, top.memory, top.log.level, output)

@@ -1,0 +1,34 @@
+"""The account of a run as a page of text, 80 columns: every record read, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def render(account: Mapping[str, Any]) -> str:
+    """The account as text."""
+    lines = [f"{'unaccounted':<28}{account['unaccounted']:>12,}"]
+    lines.append(f"{'records read':<28}{account['read']:>12,}   {account['read_bytes']:,} bytes")
+    lines += _section("delivered", account["created"], account["indices"])
+    if account["duplicate"]:
+        lines.append(f"{'already there':<28}{account['duplicate']:>12,}")
+    lines += _section("dropped", sum(account["dropped"].values()), account["dropped"])
+    lines += _section("dead letters", sum(account["dead"].values()), account["dead"])
+    lines += _section("lost (bytes)", sum(account["lost_bytes"].values()), account["lost_bytes"])
+    lines += _section("masked (hits)", sum(account["masked"].values()), account["masked"])
+    if account["generated"]:
+        lines.append(f"{'summaries made':<28}{account['generated']:>12,}")
+    if account["in_flight"]:
+        lines.append(f"{'not delivered, kept':<28}{account['in_flight']:>12,}   {account['stopped']}")
+    if not account["read"] and not account["in_flight"]:
+        lines.append("all files already read to the end; --from-start reads them again")
+    return "\n".join(lines)
+
+
+def _section(title: str, total: int, parts: Mapping[str, int]) -> list[str]:
+    if not total:
+        return [f"{title:<28}{0:>12}"]
+    width = max(map(len, parts), default=0)
+    detail = [f"    {name:<{max(24, min(width, 50))}}{count:>12,}" for name, count in sorted(parts.items())]
+    return [f"{title:<28}{total:>12,}", *detail]

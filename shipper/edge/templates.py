@@ -1,0 +1,156 @@
+"""Templates: what Elasticsearch must know before the first document, put by `shipper setup`.
+
+One component template with the mapping, one index template for each index family of the pipeline. Fields we make have their
+types (`geo_point`, `ip`, `date`); JSON records keep their names, and ECS aliases give them a common view. Texts that no rule
+names are keywords up to 1 KiB with a text field beside (Elasticsearch reference, "Dynamic templates").
+
+The official client does the talking; it is imported here and nowhere else (+30 MB).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from shipper.model.errors import HostError
+
+if TYPE_CHECKING:
+    from shipper.config.pipeline import Pipeline
+
+_KEYWORD = {"type": "keyword", "ignore_above": 1024}
+ALIASES = {"log.level": "level", "trace.id": "trace_id", "span.id": "span_id", "http.request.id": "request_id"}
+"""ECS name -> the field of our records that it is an alias of. Only below objects that records do not write as plain values:
+an alias `service.name` would make Elasticsearch refuse every record with a text in `service`."""
+PRIORITY = 200
+"""Above the templates that Elasticsearch brings itself (100 for `logs-*-*`)."""
+
+
+def mapping(targets: list[str], address_fields: list[str]) -> dict[str, Any]:
+    """The mapping. `targets` are the objects that `geoip` stages splice, `address_fields` the fields they read."""
+    properties: dict[str, Any] = {
+        "@timestamp": {"type": "date"},
+        "message": {"type": "text"},
+        "log": {"properties": {"offset": {"type": "long"}, "file": {"properties": {"path": _KEYWORD}}}},
+        "host": {"properties": {"name": _KEYWORD}},
+        "shipper": {"properties": {"flags": _KEYWORD, "redacted": _KEYWORD, "parse_error": _KEYWORD, "timestamp": _KEYWORD}},
+        "duration_ms": {"type": "double"},
+    }
+    for field in ("level", "service", "environment", "version", "trace_id", "span_id", "user_id", "request_id", "error_type"):
+        properties[field] = _KEYWORD
+    for field in address_fields:
+        _at(properties, field, {"type": "ip", "ignore_malformed": True})
+    for target in targets:
+        _at(properties, target, _place())
+    for alias, path in ALIASES.items():
+        _at(properties, alias, {"type": "alias", "path": path})
+    return {"dynamic_templates": [_STRINGS], "date_detection": False, "properties": properties}
+
+
+_STRINGS = {
+    "strings": {"match_mapping_type": "string", "mapping": {**_KEYWORD, "fields": {"text": {"type": "text", "norms": False}}}}
+}
+
+
+def _place() -> dict[str, Any]:
+    """What the geoip stage splices (ECS `geo.*`, `as.*`)."""
+    names = ("city_name", "continent_code", "country_iso_code", "country_name", "region_iso_code", "region_name", "timezone")
+    geo = {**{name: _KEYWORD for name in (*names, "postal_code")}, "location": {"type": "geo_point"}}
+    network = {"number": {"type": "long"}, "organization": {"properties": {"name": _KEYWORD}}}
+    return {
+        "properties": {
+            "ip": {"type": "ip"},
+            "address_class": _KEYWORD,
+            "geo": {"properties": geo},
+            "as": {"properties": network},
+        }
+    }
+
+
+def _at(properties: dict[str, Any], path: str, what: dict[str, Any]) -> None:
+    """Put a field at a dotted path, beside what is there."""
+    head, dot, rest = path.partition(".")
+    if not dot:
+        there = properties.get(head)
+        if there is None or "properties" not in there or "properties" not in what:
+            properties.setdefault(head, what)
+        else:
+            there["properties"].update(what["properties"])
+        return
+    inner = properties.setdefault(head, {"properties": {}})
+    if "properties" in inner:
+        _at(inner["properties"], rest, what)
+
+
+def documents(pipeline: Pipeline) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(kind, name, body) of everything to put, in order; kind is `component` or `index`."""
+    stages = [stage.config for stage in pipeline.stages if stage.type == "geoip"]
+    settings = {"index": {"codec": "best_compression", "mapping": {"total_fields": {"limit": 2000}}}}
+    body = mapping([stage.target for stage in stages], [stage.field for stage in stages])
+    component = f"shipper-{pipeline.name}"
+    meta = {"managed_by": "shipper", "pipeline": pipeline.name}
+    yield "component", component, {"template": {"settings": settings, "mappings": body}, "_meta": meta}
+    prefixes = sorted({spec.index.prefix.rstrip("-._") for spec in pipeline.routes})
+    for prefix in prefixes:
+        # A longer prefix of the same pipeline (`analytics-errors` beside `analytics`) needs the higher priority.
+        rank = PRIORITY + sum(prefix != other and prefix.startswith(other) for other in prefixes)
+        template = {"index_patterns": [f"{prefix}-*"], "composed_of": [component], "priority": rank, "_meta": meta}
+        yield "index", f"shipper-{pipeline.name}-{prefix}", template
+
+
+def put(pipeline: Pipeline, *, only_print: bool) -> Iterator[str]:
+    """Put the templates, or print them; yields lines for the user. Raises HostError."""
+    if only_print:
+        for kind, name, body in documents(pipeline):
+            yield f"PUT /_{kind}_template/{name}"
+            yield json.dumps(body, indent=2)
+        return
+    if pipeline.output.type != "elasticsearch":
+        raise HostError("the pipeline's output is not Elasticsearch", "`shipper setup --print` shows the templates.")
+    yield from _put(pipeline)
+
+
+def _put(pipeline: Pipeline) -> Iterator[str]:
+    import elasticsearch
+
+    client = _client(pipeline.output.config)
+    try:
+        for kind, name, body in documents(pipeline):
+            method = client.cluster.put_component_template if kind == "component" else client.indices.put_index_template
+            method(name=name, **{key.lstrip("_"): value for key, value in body.items()})
+            yield f"{kind} template {name}: put"
+    except elasticsearch.UnsupportedProductError as error:
+        raise HostError("this is not Elasticsearch", "For OpenSearch send what `shipper setup --print` shows.") from error
+    except elasticsearch.ApiError as error:
+        raise HostError(f"Elasticsearch refused: {error.status_code} {error.message}") from error
+    except elasticsearch.TransportError as error:
+        raise HostError(f"Elasticsearch cannot be reached: {error.message}", f"Hosts: {', '.join(_bare(pipeline))}") from error
+    finally:
+        client.close()
+
+
+def _bare(pipeline: Pipeline) -> list[str]:
+    return [host.rpartition("@")[2] for host in pipeline.output.config.hosts]
+
+
+def _client(config: Any) -> Any:
+    """The official client, with the settings of the output."""
+    import elasticsearch
+
+    options: dict[str, Any] = {"request_timeout": float(config.timeout)}
+    if config.api_key:
+        options["api_key"] = config.api_key
+    elif config.user:
+        options["basic_auth"] = (config.user, config.password)
+    if any(host.startswith("https:") for host in config.hosts):
+        options.update(verify_certs=config.verify, ca_certs=config.ca_file, client_cert=config.client_certificate)
+    return elasticsearch.Elasticsearch([_with_port(host) for host in config.hosts], **options)
+
+
+def _with_port(host: str) -> str:
+    """The client insists on a port."""
+    from urllib.parse import urlsplit
+
+    found = urlsplit(host if "://" in host else f"http://{host}")
+    port = found.port or (443 if found.scheme == "https" else 9200)
+    return f"{found.scheme}://{(found.netloc.rpartition('@')[2]).partition(':')[0]}:{port}{found.path}"

@@ -1,0 +1,244 @@
+"""Rows: redact one row, given where the screen fired in it.
+
+THEORY
+For each rule the exact pattern is searched from `reach` bytes before the screen's end, on the shadow of the row; what it finds
+is what `finditer` over the whole row would find, since every match contains an end. A match the validator refuses is retried one
+byte further. The regions of all rules are then merged where they overlap (leftmost first, then the longest, then the rule
+listed first gives the name), fitted into the JSON around them, and replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shipper.redact.action import STRICTNESS, Replacer
+from shipper.redact.escapes import shadow, snap
+from shipper.redact.keys import KeyFinder
+from shipper.redact.members import Member, enclosing, is_key, members, removals
+from shipper.redact.rule import KeyRule, Rule
+from shipper.redact.validators import VALIDATORS, Validator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shipper.redact.screen import Hits
+
+KEYS = 1 << 16
+"""The number under which the screen of all key rules reports."""
+
+_LITERAL = re.compile(rb"[0-9.eE+-]+|true|false")
+_LITERAL_CHARACTERS = b"0123456789.eE+-truefalsn"
+_SEPARATOR = re.compile(rb"[:=]")
+
+
+Edits = list[tuple[int, int, bytes]]
+"""(start, end, replacement), in order, without overlap."""
+
+
+class Region(msgspec.Struct):
+    """A part of a row to be replaced."""
+
+    start: int
+    end: int
+    number: int
+    """The rule that names it."""
+    action: str
+    literal: bool = False
+    """Whether it is a whole JSON value other than a string: it becomes null."""
+
+
+class Redacted(msgspec.Struct):
+    """What became of a row."""
+
+    edits: Edits = []
+    """(start, end, replacement) in the row, in order."""
+    hits: list[str] = []
+    """A rule id for each region."""
+    flags: tuple[str, ...] = ()
+    dropped: str = ""
+    """The rule that drops the whole row."""
+    open_block: int = -1
+    """Where a block began (see `pem.py`) whose end is not in the row."""
+
+
+class RowRedactor:
+    """The rules, compiled for use on rows."""
+
+    def __init__(self, rules: Sequence[Rule | KeyRule], keys: KeyFinder, hash_key: bytes) -> None:
+        """Take the rules in order of precedence; `keys` numbers key rules by their position in it."""
+        self.rules = rules
+        self._keys = keys
+        self._patterns: dict[int, re.Pattern[bytes]] = {}
+        self._reach = [rule.reach if isinstance(rule, Rule) else -1 for rule in rules]
+        self._groups = [rule.group if isinstance(rule, Rule) else 0 for rule in rules]
+        self._actions = [rule.action for rule in rules]
+        kinds = [rule.validator if isinstance(rule, Rule) else "none" for rule in rules]
+        self._validators: list[Validator | None] = [None if kind in ("none", "pem") else VALIDATORS[kind] for kind in kinds]
+        self._replacers = [Replacer(rule.id, kind, hash_key) for rule, kind in zip(rules, kinds, strict=True)]
+        self.block_rule = kinds.index("pem") if "pem" in kinds else -1
+        """The rule whose hits may go on in following rows, or -1."""
+
+    def redact(self, row: bytes, hits: Hits, extra: Sequence[tuple[int, int]] = ()) -> Redacted:
+        """Redact `row`; `hits` are the screen's (end, number) in it, ordered; `extra` are more regions of the block rule."""
+        text = shadow(row)
+        regions = self._regions(row, text, hits)
+        regions += [Region(start, end, self.block_rule, self._actions[self.block_rule]) for start, end in extra]
+        if not regions:
+            return Redacted()
+        return self._replaced(row, text, _merged(regions, text) if len(regions) > 1 else regions)
+
+    def every_place(self, row: bytes) -> Hits:
+        """Hits that make `redact` search the whole row for every rule: what to do without a screen."""
+        hits = [(found.end(), KEYS) for found in _SEPARATOR.finditer(row)]
+        return [(-1, number) for number, rule in enumerate(self.rules) if isinstance(rule, Rule)] + hits
+
+    def _regions(self, row: bytes, text: bytes, hits: Hits) -> list[Region]:
+        regions: list[Region] = []
+        done: dict[int, int] = {}
+        for end, number in hits:
+            if end > 0 and done.get(number, 0) >= end:
+                continue
+            if number == KEYS:
+                found = self._keys.find(row, text, end, _in_json_string(text, end))
+                if found:
+                    done[KEYS] = found.end
+                    regions.append(self._region(text, found.start, found.end, found.rule, found.literal))
+            else:
+                done[number] = self._search(text, end, number, done.get(number, 0), regions)
+        return regions
+
+    def _search(self, text: bytes, end: int, number: int, done: int, regions: list[Region]) -> int:
+        """Search for one rule, add what is found; return up to where the row is dealt with for this rule."""
+        pattern = self._patterns.get(number) or self._compiled(number)
+        validator, group = self._validators[number], self._groups[number]
+        reach = self._reach[number]
+        start = done if reach < 0 or end < 0 else max(done, end - reach)
+        while found := pattern.search(text, start):
+            first, last = found.span(group)
+            if first >= 0 and (validator is None or validator(text[first:last])):
+                regions.append(self._region(text, first, last, number, False))
+                if end >= 0:
+                    return max(found.end(), found.start() + 1)
+                start = max(found.end(), found.start() + 1)
+            else:
+                start = found.start() + 1
+        return len(text) + 1
+
+    def _compiled(self, number: int) -> re.Pattern[bytes]:
+        rule = self.rules[number]
+        assert isinstance(rule, Rule)
+        pattern = self._patterns[number] = rule.exact()
+        return pattern
+
+    def _region(self, text: bytes, start: int, end: int, number: int, literal: bool) -> Region:
+        start, end = snap(text, start, end)
+        return Region(start, end, number, self._actions[number], literal)
+
+    def _replaced(self, row: bytes, text: bytes, regions: list[Region]) -> Redacted:
+        outcome = Redacted()
+        for region in regions:
+            outcome.hits.append(self.rules[region.number].id)
+            if region.action == "drop_event":
+                outcome.dropped = self.rules[region.number].id
+            if region.number == self.block_rule and b"-----END" not in row[region.start : region.end]:
+                outcome.open_block = region.start
+        if outcome.dropped:
+            outcome.edits = [(0, len(row), b"{}")]
+            return outcome
+        if is_json(row):
+            regions = [part for region in regions for part in _fitted(text, region)]
+        self._apply(row, text, regions, outcome)
+        return outcome
+
+    def _apply(self, row: bytes, text: bytes, regions: list[Region], outcome: Redacted) -> None:
+        json = is_json(row)
+        slow = json and (len(regions) > 1 or regions[0].literal or regions[0].action == "drop_field")
+        found = members(row) if slow else []
+        cuts: list[tuple[int, int]] = []
+        if any(region.action == "drop_field" for region in regions):
+            gone = [member for region in regions if region.action == "drop_field" and (member := enclosing(found, region.start))]
+            cuts = removals(found, gone)
+            outcome.flags += tuple(f"redacted:{member.path}" for member in gone)
+        edits = [(start, end, b"") for start, end in cuts]
+        names = 0
+        for region in regions:
+            if any(start <= region.start < end for start, end in cuts):
+                continue
+            if region.literal:
+                edits.append((region.start, region.end, b"null" if json else self._replacers[region.number].mask))
+                outcome.flags += _named(found, region)
+                continue
+            part = slice(region.start, region.end)
+            made = self._replacers[region.number].replacement(region.action, row[part], text[part])
+            if len(regions) > 1 and json and is_key(found, region.start):
+                names += 1
+                made = made if names == 1 else b"%s#%d]" % (made[:-1], names)
+            edits.append((region.start, region.end, made))
+        outcome.edits = sorted(edits)
+
+
+def is_json(row: bytes) -> bool:
+    """Whether the row looks like a JSON object or array. It need not be valid."""
+    first = row[:1]
+    return first in (b"{", b"[") or (first.isspace() and row.lstrip()[:1] in (b"{", b"["))
+
+
+def _in_json_string(text: bytes, place: int) -> bool:
+    return is_json(text) and text.count(b'"', 0, place) % 2 == 1
+
+
+def _named(found: list[Member], region: Region) -> tuple[str, ...]:
+    member = enclosing(found, region.start)
+    return (f"redacted:{member.path}",) if member else ()
+
+
+def _merged(regions: list[Region], text: bytes) -> list[Region]:
+    """Regions without overlap: each the union of those that overlapped, named by the first, with the strictest action."""
+    regions.sort(key=lambda region: (region.start, -region.end, region.number))
+    merged = [regions[0]]
+    for region in regions[1:]:
+        last = merged[-1]
+        if region.start >= last.end:
+            merged.append(region)
+            continue
+        if STRICTNESS[region.action] > STRICTNESS[last.action]:
+            last.action = region.action
+        if region.end > last.end:
+            last.end = region.end
+            last.literal = last.literal and region.literal
+    return merged
+
+
+def _fitted(text: bytes, region: Region) -> list[Region]:
+    """The parts of a region that can be replaced without breaking the JSON around them."""
+    inside = text.count(b'"', 0, region.start) % 2 == 1
+    if inside and text.find(b'"', region.start, region.end) < 0:
+        return [region]
+    if region.literal and not inside:
+        return [region]
+    parts: list[Region] = []
+    at = region.start
+    for piece in text[region.start : region.end].split(b'"'):
+        if inside and piece:
+            parts.append(msgspec.structs.replace(region, start=at, end=at + len(piece), literal=False))
+        elif not inside:
+            parts += [_whole_literal(text, region, at + found.start(), at + found.end()) for found in _LITERAL.finditer(piece)]
+        at += len(piece) + 1
+        inside = not inside
+    return _distinct(parts)
+
+
+def _whole_literal(text: bytes, region: Region, start: int, end: int) -> Region:
+    """The JSON literal that [start, end) is part of: half a number must not be left."""
+    while start > 0 and text[start - 1] in _LITERAL_CHARACTERS:
+        start -= 1
+    while end < len(text) and text[end] in _LITERAL_CHARACTERS:
+        end += 1
+    return msgspec.structs.replace(region, start=start, end=end, literal=True)
+
+
+def _distinct(parts: list[Region]) -> list[Region]:
+    return [part for number, part in enumerate(parts) if number == 0 or part.start >= parts[number - 1].end]

@@ -1,0 +1,195 @@
+"""Rehearsal: a pipeline without the outside. Runs its `tests:`, and explains what each step does with a line.
+
+RULES
+- The chain is the one that `run` uses; only time stands still, at the record's own: windows are off, throttle counts by events.
+- What is shown of a record before the gate is shown masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from shipper import assembly
+from shipper.chain import Outcome
+from shipper.config.pipeline import Expectation, Pipeline, RouteSpec, TestSpec
+from shipper.encode.document import common_fragment
+from shipper.encode.index import Horizon
+from shipper.flow import Parts
+from shipper.intake import Intake
+from shipper.model.batch import Batch, Stream
+
+_NOON = 1_770_292_800.0
+"""2026-02-05T12:00:00Z: what a rehearsed record without a time is dated."""
+_MISSING = object()
+
+
+class Result(msgspec.Struct):
+    """How one test of a pipeline went."""
+
+    name: str
+    problems: list[str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was as expected."""
+        return not self.problems
+
+
+def make(pipeline: Pipeline, env: Mapping[str, str]) -> Parts:
+    """The parts of a pipeline, windows off. Raises ConfigError."""
+    still = msgspec.structs.replace(pipeline, routes=[RouteSpec(spec.when, spec.index, None) for spec in pipeline.routes])
+    surroundings = assembly.Surroundings(env=env, host_name="rehearsal", hash_key=b"rehearsal" * 4)
+    return assembly.make_parts(still, surroundings, Horizon(_NOON))
+
+
+def run_tests(pipeline: Pipeline, env: Mapping[str, str]) -> list[Result]:
+    """Run all tests of a pipeline; each starts with parts of its own, as nothing was seen before."""
+    if not pipeline.tests:
+        return []
+    return [Result(test.name, _problems(pipeline, test, make(pipeline, env))) for test in pipeline.tests]
+
+
+def _problems(pipeline: Pipeline, test: TestSpec, parts: Parts) -> list[str]:
+    batch = _batch(parts, test.source or 0, test.given, test.raw)
+    if batch is None:
+        return [] if not test.expect else ["no record came out of it"]
+    outcome = parts.chains[test.source or 0].run(batch, 0, _NOON, 0.0)
+    found = _documents(outcome, batch.count)
+    if len(found) != len(test.expect):
+        return [f"expected {len(test.expect)} records, got {len(found)}: {', '.join(str(item[0]) for item in found)}"]
+    problems = []
+    for number, (expected, (index, document)) in enumerate(zip(test.expect, found, strict=True)):
+        where = f"record {number + 1}: " if len(found) > 1 else ""
+        problems += [where + problem for problem in _compare(expected, index, document)]
+    return problems
+
+
+def _batch(parts: Parts, source: int, given: Sequence[str], raw: Sequence[str]) -> Batch | None:
+    """The records of a test, framed; `raw` goes through the source's own frame."""
+    stream = Stream("rehearsal-------------", common_fragment("/rehearsal.log", "rehearsal"), "/rehearsal.log", _NOON)
+    if raw:
+        data = "".join(piece if piece.endswith("\n") else piece + "\n" for piece in raw).encode("utf-8", "surrogateescape")
+        return parts.intakes[source](stream).take(data, 0, final=True).batch
+    rows = [text.encode("utf-8", "surrogateescape").rstrip(b"\n") for text in given]
+    block = b"".join(row + b"\n" for row in rows)
+    batch = Batch(stream, block, len(rows), 0)
+    if block.count(b"\n") != len(rows):
+        ends, at = [], -1
+        for row in rows:
+            at += len(row) + 1
+            ends.append(at)
+        batch.ends = ends
+        batch.starts, batch.stops = [0, *(end + 1 for end in ends[:-1])], [end + 1 for end in ends]
+    return batch
+
+
+def _documents(outcome: Outcome, count: int) -> list[tuple[str, Any]]:
+    """For each row: its index and document, or "" and the reason it was dropped for."""
+    payload = outcome.payload
+    rows = range(payload.count) if payload.rows is None else payload.rows
+    found: dict[int, tuple[str, Any]] = {}
+    for number, row in enumerate(rows):
+        action, document = payload.document(number)
+        found[row] = (orjson.loads(action)["create"]["_index"], orjson.loads(document))
+    for row, reason in outcome.dropped.items():
+        found[row] = ("", reason)
+    for row in outcome.held:
+        found[row] = ("", "throttled")
+    return [found[row] for row in range(count)]
+
+
+def _compare(expected: Expectation, index: str, document: Any) -> list[str]:
+    if not index or expected.dropped is not None:
+        reason = None if index else document
+        if reason == expected.dropped:
+            return []
+        got = f"a document in {index}" if index else f"dropped: {reason}"
+        return [f"expected {'dropped: ' + expected.dropped if expected.dropped else 'a document'}, got {got}"]
+    problems = []
+    if expected.index is not None and expected.index != index:
+        problems.append(f"expected index {expected.index}, got {index}")
+    for name, wanted in expected.fields.items():
+        value = reach(document, name)
+        if value is _MISSING or value != wanted or (value is True) != (wanted is True):
+            shown = "nothing" if value is _MISSING else orjson.dumps(value).decode()
+            problems.append(f"expected {name} to be {orjson.dumps(wanted, default=str).decode()}, got {shown}")
+    return problems
+
+
+def reach(document: Any, name: str) -> Any:
+    """The value of a dotted name: a member spelt so, or down through objects; `_MISSING` where there is none."""
+    if not isinstance(document, dict):
+        return _MISSING
+    if name in document:
+        return document[name]
+    head, dot, rest = name.partition(".")
+    while dot:
+        if head in document and (found := reach(document[head], rest)) is not _MISSING:
+            return found
+        more, dot, rest = rest.partition(".")
+        head = f"{head}.{more}"
+    return _MISSING
+
+
+def explain(pipeline: Pipeline, data: bytes, source: int, env: Mapping[str, str]) -> str:
+    """What each step does with the lines of `data`, as text."""
+    parts = make(pipeline, env)
+    pages: list[str] = []
+    stream = Stream("rehearsal-------------", common_fragment("-", "rehearsal"), "-", _NOON)
+    intake: Intake = parts.intakes[source](stream)
+    taken = intake.take(data if data.endswith(b"\n") else data + b"\n", 0, final=True)
+    if taken.batch is None:
+        return "no record in it: " + (", ".join(f"{size} bytes {cause}" for cause, size in taken.skipped.items()) or "empty input")
+    batch = taken.batch
+    outcome = parts.chains[source].run(batch, 0, _NOON, 0.0)
+    found = _documents(outcome, batch.count)
+    starts, stops = batch.starts, batch.stops
+    for row, (index, document) in enumerate(found):
+        pages.append(f"record {row + 1} of {batch.count}")
+        if starts is not None and stops is not None:
+            pages.append(f"  frame     bytes {starts[row]} to {stops[row]} of the input")
+        pages += [f"  {line}" for line in _steps(pipeline, index, document)]
+    if outcome.masked:
+        hits = ", ".join(f"{rule} x{hits}" for rule, hits in sorted(outcome.masked.items()))
+        pages.append(f"masked before anything else saw it: {hits}")
+    else:
+        pages.append("nothing to mask")
+    return "\n".join(pages)
+
+
+def _steps(pipeline: Pipeline, index: str, document: Any) -> list[str]:
+    """The steps of one record after the gate, told from its document."""
+    if not index:
+        return [f"dropped   {document}"]
+    lines = []
+    added = {"@timestamp", "log", "host", "shipper"}
+    targets = {getattr(stage.config, "target", None): stage.type for stage in pipeline.stages}
+    own = {name: value for name, value in document.items() if name not in added and name not in targets}
+    lines.append(f"redact    {_json(own)}")
+    flags = document.get("shipper", {})
+    lines.append(f"decode    {'not JSON: ' + flags['parse_error'] if 'parse_error' in flags else 'JSON'}")
+    lines.append(f"date      {document.get('@timestamp')}{' (' + flags['timestamp'] + ')' if 'timestamp' in flags else ''}")
+    for stage in pipeline.stages:
+        target = getattr(stage.config, "target", None)
+        if target in document:
+            lines.append(f"{stage.type:<9} + {_json({target: document[target]})}")
+        else:
+            lines.append(f"{stage.type:<9} nothing to add")
+    lines.append(f"route     {index}  ({_route_of(pipeline, index)})")
+    lines.append(f"document  {_json(document)}")
+    return lines
+
+
+def _route_of(pipeline: Pipeline, index: str) -> str:
+    for number, spec in enumerate(pipeline.routes):
+        if index.startswith(spec.index.prefix) and index[len(spec.index) :].count(".") == 2 and index.rpartition("-")[0] == spec.index:
+            return f"route {number + 1}: {'when ' + spec.when.text if spec.when is not None else 'everything else'}"
+    return "a route with a field in its name, or the fallback"
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
