@@ -79,12 +79,13 @@ class Agent:
         try:
             for pipeline in self._pipelines:
                 self.flows.append(await self._prepare(pipeline))
+            if self._options.once:
+                self.drain()
             self.ready.set()
-            runs = [flow.run(once=self._options.once, patience_s=self._options.patience_s) for flow in self.flows]
-            await asyncio.gather(*runs)
+            await asyncio.gather(*(flow.run(patience_s=self._options.patience_s) for flow in self.flows))
         finally:
             for watch in self._watches:
-                watch.close()
+                watch.stop()
             for held in self._stores:
                 held.close()
         for flow in self.flows:
@@ -96,6 +97,11 @@ class Agent:
         log.write("info", "stopping", why=reason)
         for flow in self.flows:
             flow.stop(reason)
+
+    def drain(self) -> None:
+        """Read what is there to its end, deliver it, end."""
+        for flow in self.flows:
+            flow.drain()
 
     def stop_on_signals(self) -> None:
         """SIGTERM and SIGINT stop in good order; a second SIGINT ends at once."""
@@ -161,16 +167,16 @@ class Agent:
         hands = FileHands(config)
         inlet = Inlet(tail, hands, flow, loop.time)
         if not self._options.once:
-            self._watches.append(self._watch(inlet, flow, config, hands))
+            inlet.watch = self._watch(inlet, flow, config)
         return inlet
 
-    def _watch(self, inlet: Inlet, flow: Flow, config: Any, hands: FileHands) -> Watch:
-        def noticed(event: events.Event) -> None:
-            inlet.offer(event)
+    def _watch(self, inlet: Inlet, flow: Flow, config: Any) -> Watch:
+        def noticed(paths: frozenset[str], names: bool) -> None:  # noqa: FBT001
+            inlet.offer(events.Noticed(paths, names))
             flow.wake()
 
-        watch = Watch(hands.directories(), noticed, asyncio.get_running_loop(), poll=config.poll)
-        watch.start()
+        watch = Watch(asyncio.get_running_loop(), noticed, poll=config.poll)
+        self._watches.append(watch)
         return watch
 
     def account(self) -> dict[str, Any]:

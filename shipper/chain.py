@@ -40,7 +40,7 @@ class Decoder(Protocol):
     """What the chain asks of a decoder."""
 
     def decode(self, batch: SafeBatch) -> tuple[Columns, set[int]]:
-        """Columns and odd rows of a batch."""
+        """Columns, with the origin of their rows, and odd rows of a batch."""
         ...
 
 
@@ -100,9 +100,6 @@ class Chain:
         lap("redact")
         columns, odd = self._decoder.decode(safe)
         lap("decode")
-        lengths = list(map(len, columns.rows))
-        # A row stands here without its last brace; in the block it has the brace and a newline behind it.
-        columns.starts, columns.stops = safe.origin([length + 2 for length in lengths] if safe.starts is None else [])
         stamps = self._date(columns, safe, odd, before)
         columns.dropped.update(safe.dropped)
         if extras is not None:

@@ -96,7 +96,7 @@ class Flow:
         self._epoch, self._durable, self._dirty = 1, 0, True
         self._saving: asyncio.Task[None] | None = None
         self._save_at, self._save_wait = 0.0, 0.0
-        self._paused = self._quiescing = self._stopping = False
+        self._paused = self._quiescing = self._stopping = self._draining = False
         self._wakeup = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._refresh_at = self._loop.time() + 5.0
@@ -255,23 +255,24 @@ class Flow:
         self._stopping = True
         self.wake()
 
-    async def run(self, *, once: bool, patience_s: float = 300.0) -> None:
-        """Run until stopped; with `once` until everything that was there is read and settled.
+    def drain(self) -> None:
+        """Read what is there to its end, unfinished lines too, settle it, and end."""
+        self._draining = True
+        for inlet in self._inlets:
+            inlet.offer(events.Drain())
+        self.wake()
 
-        With `once`, gives up when nothing was settled for `patience_s`; `stop_reason` says so.
-        """
-        if once:
-            for inlet in self._inlets:
-                inlet.offer(events.Drain())
+    async def run(self, *, patience_s: float = 300.0) -> None:
+        """Run until stopped, or drained. Draining gives up when nothing was settled for `patience_s`; `stop_reason` says so."""
         settled, moved_at = 0, self._loop.time()
         while not self._stopping:
             now = self._loop.time()
             busy = self._turn(now)
-            if once and all(inlet.drained for inlet in self._inlets) and self._is_settled(flush=True):
+            if self._draining and all(inlet.drained for inlet in self._inlets) and self._is_settled(flush=True):
                 break
-            if self.ledger.account.settled != settled:
+            if self.ledger.account.settled != settled or not self._draining:
                 settled, moved_at = self.ledger.account.settled, now
-            elif once and now - moved_at > patience_s and self.ledger.in_flight:
+            elif now - moved_at > patience_s and self.ledger.in_flight:
                 self.stop(f"the output took nothing for {patience_s:.0f} s")
             await (asyncio.sleep(0) if busy else self._sleep(now))
         await self._finish()
@@ -338,10 +339,14 @@ class Flow:
     # --- saving
 
     def _save_if_due(self, now: float) -> None:
+        if self._saving is not None and self._saving.done():
+            saved, self._saving = self._saving, None
+            saved.result()  # a bug in saving ends the run: without checkpoints nothing may be claimed
         if self._saving is not None or now < self._save_wait:
             return
         if self._epoch > self._durable or (self._dirty and now >= self._save_at):
             self._saving = self._loop.create_task(self._save())
+            self._saving.add_done_callback(lambda _: self.wake())
 
     async def _save(self) -> None:
         """Write one checkpoint; a failure is retried later."""
@@ -362,8 +367,6 @@ class Flow:
             self._durable = epoch
             self._save_at = self._loop.time() + SAVE_EVERY_S
             self.outlet.handle(traffic.Durable(epoch))
-        self._saving = None
-        self.wake()
 
     def _snapshot(self) -> bytes:
         """What the checkpoint says now: offsets, horizon and output lengths of one moment."""
@@ -371,7 +374,7 @@ class Flow:
         sources = [[msgspec.to_builtins(state) for state in inlet.tail.snapshot(offsets)] for inlet in self._inlets]
         known = {state["id"] for states in sources for state in states}
         state = checkpoint.Checkpoint(
-            pipeline=self._parts.name,
+            pipeline=str(self._parts.name),
             destination=self.outlet.output.destination,
             machine_id=self._machine,
             horizon=msgspec.to_builtins(self._parts.horizon),
@@ -394,7 +397,7 @@ class Flow:
             except TimeoutError:
                 pass
         self.outlet.handle(traffic.Stopping())
-        while self._saving is not None:
+        if self._saving is not None:
             await self._saving
         if self.failure is None:
             await self._save()

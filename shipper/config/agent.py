@@ -54,9 +54,7 @@ class AgentSettings(msgspec.Struct, frozen=True):
 
 def load(text: str, path: str, env: Mapping[str, str], secrets: Secrets, finder: Find = find) -> AgentSettings:
     """Read `shipper.yaml`; arguments and errors as in `load.load`. A file that says nothing means all defaults."""
-    if not text.strip("\ufeff \t\r\n"):
-        return AgentSettings()
-    written = document.parse(text, path)
+    written = document.parse(text, path, optional=True)
     Interpolation(written, env, secrets).apply(written.root)
     converter = Converter(written, str(Path(path).absolute().parent))
     top = converter.struct(written.root, Top, written.span(0, 0), apart=("output",))

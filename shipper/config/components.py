@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
+class _Named(msgspec.Struct, frozen=True):
+    """A component's name, and where it is named."""
+
+    kind: str
+    name: str
+    place: Place
+    written: str | None = None
+    """What stands there, where the name was interpolated."""
+
+
 class Components:
     """Reads the components of one document."""
 
@@ -61,26 +71,27 @@ class Components:
         node = nodes.Mapping(0, 0)
         for key, text in settings.items():
             node.entries[key] = (nodes.Word(0, 0, key, plain=True), nodes.Word(0, 0, text, plain=False))
-        factory = self._class(kind, name, place)
-        return None if factory is None else self._made(kind, name, factory, node, place)
+        named = _Named(kind, name, place)
+        factory = self._class(named)
+        return None if factory is None else self._made(named, factory, node)
 
     def settings(self, kind: str, node: nodes.Node | None, place: Place) -> Component | None:
         """Read a part that is no choice among several, such as `redact`; None for `node` means all defaults."""
-        factory = self._class(kind, "settings", place)
+        factory = self._class(_Named(kind, "settings", place))
         if factory is None or (node is not None and node.broken):
             return None
         if node is not None and not isinstance(node, nodes.Mapping):
             self._converter.wrong(node, "a mapping with its settings", kind)
             return None
-        return self._made(kind, kind, factory, node or nodes.Mapping(0, 0), place)
+        return self._made(_Named(kind, kind, place), factory, node or nodes.Mapping(0, 0))
 
     def _configured(self, kind: str, name: nodes.Word, value: nodes.Node | None, apart: Sequence[str] = ()) -> Component | None:
         """Find the class a word names, and read its settings. `apart` is as in `Converter.struct`."""
-        place = self._document.place(name)
-        factory = self._class(kind, name.text if name.written is None else str(name.value), place)
+        named = _Named(kind, name.text, self._document.place(name), name.written)
+        factory = self._class(named)
         if factory is None or (value is not None and value.broken):
             return None
-        return self._made(kind, name.text, factory, self._mapping(factory, value, name), place, apart)
+        return self._made(named, factory, self._mapping(factory, value, name), apart)
 
     def _mapping(self, factory: Any, value: nodes.Node | None, name: nodes.Word) -> nodes.Mapping:
         """The settings as a mapping: none, as written, or a value that stands for the first setting."""
@@ -96,13 +107,12 @@ class Components:
             self._converter.wrong(value, "no settings", name.text)
         return node
 
-    def _made(
-        self, kind: str, name: str, factory: Any, node: nodes.Mapping, place: Place, apart: Sequence[str] = ()
-    ) -> Component | None:
-        config = self._converter.struct(node, getattr(factory, "Config", factory), place, "", apart)
+    def _made(self, named: _Named, factory: Any, node: nodes.Mapping, apart: Sequence[str] = ()) -> Component | None:
+        config = self._converter.struct(node, getattr(factory, "Config", factory), named.place, "", apart)
         if config is BAD:
             return None
-        return Component(kind, name, factory, config, place, dict(self._places(node, "")), nodes.masks(node))
+        places = dict(self._places(node, ""))
+        return Component(named.kind, named.name, factory, config, named.place, places, nodes.masks(node))
 
     def _places(self, node: nodes.Node, path: str) -> Iterator[tuple[str, Place]]:
         if isinstance(node, nodes.Mapping):
@@ -116,14 +126,16 @@ class Components:
             yield inner, self._document.place(value)
             yield from self._places(value, inner)
 
-    def _class(self, kind: str, name: str, place: Place) -> Any:
+    def _class(self, named: _Named) -> Any:
+        """The class of a name, or None and a fault."""
         try:
-            return self._find(kind, name)
+            return self._find(named.kind, named.name)
         except UnknownComponentError as error:
-            message = f"there is no {kind} `{suggest.shown(name)[1:-1]}`"
-            self._document.faults.append(Fault(place, message, suggest.hint(name, error.names)))
+            shown = named.name if named.written is None else named.written
+            message = f"there is no {named.kind} {suggest.shown(shown)}"
+            self._document.faults.append(Fault(named.place, message, suggest.hint(shown, error.names)))
         except BrokenComponentError as error:
-            self._document.faults.append(Fault(place, str(error), "install what is missing"))
+            self._document.faults.append(Fault(named.place, str(error), "install what is missing"))
         return None
 
 

@@ -64,9 +64,10 @@ class Document:
         return self._starts[number + 1] if number + 1 < len(self._starts) else len(self.text)
 
 
-def parse(text: str, path: str) -> Document:
+def parse(text: str, path: str, *, optional: bool = False) -> Document:
     """Read a document. Raises ConfigError for what cannot be read; lesser faults are in `document.faults`.
 
+    A text without a document (comments only) is refused unless `optional`; its root is then an empty mapping.
     Bytes that are no UTF-8 may come as `surrogateescape` leaves them: they are refused at their place.
     """
     text = text.removeprefix("\ufeff")
@@ -78,7 +79,7 @@ def parse(text: str, path: str) -> Document:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         events: Iterator[Any] = yaml.parse(text, Loader=loader)
-        _Builder(document, events).build()
+        _Builder(document, events).build(optional=optional)
     except yaml.reader.ReaderError as error:
         raise ConfigError([_unprintable(document, error.position)]) from None
     except yaml.MarkedYAMLError as error:
@@ -104,11 +105,13 @@ class _Builder:
         self._anchors: dict[str, Node | None] = {}
         self._values = 0
 
-    def build(self) -> None:
-        """Read the whole document."""
+    def build(self, *, optional: bool) -> None:
+        """Read the whole document, if there must be one."""
         document = self._document
         next(self._events)
         if not isinstance(next(self._events), yaml.DocumentStartEvent):
+            if optional:
+                return
             raise self._refusal(document.span(0, 0), "the file says nothing", "a pipeline begins with `name:` and `sources:`")
         root = self._node(next(self._events), 0)
         next(self._events)

@@ -77,7 +77,7 @@ class Interpolation:
         if default is not None:
             return value or default
         if value is None:
-            close = suggest.nearest(name, self._env, cutoff=0.8)
+            close = suggest.nearest(name, self._env, cutoff=0.7)
             hint = (f"did you mean {close}? " if close else "") + f"set it, or give a default: ${{{name}:-...}}"
             self._refuse(node, reference, f"the environment variable {name} is not set", hint)
         return value or ""

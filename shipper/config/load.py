@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shipper.config import document, nodes, pipeline, suggest
+from shipper.config import document, nodes, pipeline
 from shipper.config.components import Components
 from shipper.config.convert import BAD, Converter
 from shipper.config.find import Find, find
@@ -166,7 +166,7 @@ class _Reader:
         test = self._converter.value(node, PipelineTest, "test")
         if not isinstance(test, PipelineTest):
             return None
-        name = suggest.shown(test.name)
+        name = self._converter.shown(nodes.at(node, ("name",)))
         if bool(test.given) == bool(test.raw):
             self._document.fault(node, f"test {name}: expected one of `given` and `raw`")
         if test.source is not None and sources and not 0 <= test.source < sources:

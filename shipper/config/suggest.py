@@ -54,7 +54,7 @@ def shown(value: object) -> str:
 
 def masked(message: str, masks: tuple[tuple[str, str], ...]) -> str:
     """Return a message with interpolated values replaced by what was written; very short ones tell nothing and stay."""
-    for value, written in masks:
+    for value, written in sorted(masks, key=lambda pair: -len(pair[0])):  # one may be a part of another
         if len(value) >= MASKED_CHARS_MIN:
             message = message.replace(value, written)
     return message

@@ -8,31 +8,43 @@ RULES
 - `name` reads the member `name`; `a.b` reads the member `a.b`, or else `b` inside the object `a`.
 - Rows that have a member of a name that a document gets from us are `odd`: they are merged by value, not spliced
   (see `encode/document.py`), so that no document has a key twice.
+- What JSON allows and `msgspec` refuses is taken all the same: numbers too large for it, and escapes of lone surrogates, as
+  Python's `json` writes them. These become U+FFFD, as UTF-8 has no such characters; the row is flagged `lone_surrogate`.
 
 THEORY
 `msgspec`'s `decode_lines` into a Struct of the wanted fields reads a block in one call, but it is not about lines: blank rows
 vanish, two objects on a line give two, a value may span lines. It is trusted where every row begins with `{` and ends with `}`
 and the counts agree; two faults cannot cancel out then, since a value that goes on over a line end needs a comma or a colon
-there. Otherwise the rows are decoded one by one, those that are no object are rewritten, and the block goes through again.
+there. Otherwise the rows are decoded one by one, and those that are no object are rewritten.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Sequence
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shipper.config.fields import ComponentConfig
-from shipper.model.batch import SafeBatch
 from shipper.model.columns import Columns, Values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shipper.model.batch import SafeBatch
 
 RESERVED = ("log", "host", "shipper")
 """Members that every document gets from us."""
 _FIRST, _LAST, _BUT_LAST = itemgetter(0), itemgetter(-1), itemgetter(slice(0, -1))
 _OPEN, _CLOSE = ord("{"), ord("}")
+_STAMP = "@timestamp"
+_PAIR = rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPE = re.compile(rb"\\(?:%b|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)" % _PAIR, re.DOTALL)
+"""An escape; the group is a lone surrogate."""
+_DIGITS_MAX = 4300
+"""Digits of an integer that Python reads."""
 
 
 class Json:
@@ -45,23 +57,25 @@ class Json:
         """`reads` are the fields wanted as columns, `adds` the top-level members that stages and frames splice."""
         self._reads = tuple(dict.fromkeys(reads))
         self._clashing = tuple(dict.fromkeys((*RESERVED, *adds)))
-        members = dict.fromkeys((*self._reads, *(name.split(".")[0] for name in self._reads), *self._clashing))
+        self._noticed = frozenset((*self._clashing, _STAMP))
+        members = dict.fromkeys((*self._reads, *(name.split(".")[0] for name in self._reads), *self._clashing, _STAMP))
         self._names = {member: f"m{number}" for number, member in enumerate(members)}
-        row = msgspec.defstruct(
+        self._row = msgspec.defstruct(
             "Row",
-            [(attribute, object, msgspec.UNSET if name in self._clashing else None) for name, attribute in self._names.items()],
+            [(attribute, object, msgspec.UNSET if name in self._noticed else None) for name, attribute in self._names.items()],
             rename={attribute: member for member, attribute in self._names.items()},
             gc=False,
         )
-        self._decoder = msgspec.json.Decoder(row)
+        self._decoder = msgspec.json.Decoder(self._row)
         self._columns: list[tuple[str, Callable[[list[Any]], Values]]] = [(name, self._getter(name)) for name in self._reads]
         self._dotted = re.compile(rb'"(?:%b)' % b"|".join(_dotted(member) for member in self._clashing))
         self._clash_getters = [attrgetter(self._names[member]) for member in self._clashing]
+        self._stamp_getter = attrgetter(self._names[_STAMP])
 
     def _getter(self, name: str) -> Callable[[list[Any]], Values]:
         direct = attrgetter(self._names[name])
-        if name in self._clashing:
-            return lambda rows: [None if value is msgspec.UNSET else value for value in map(direct, rows)]
+        if name in self._noticed:
+            return lambda rows: _none_for_unset(list(map(direct, rows)))
         if "." not in name:
             return lambda rows: list(map(direct, rows))
         outer, *path = name.split(".")
@@ -73,11 +87,17 @@ class Json:
         return reach
 
     def decode(self, batch: SafeBatch) -> tuple[Columns, set[int]]:
-        """Return the columns and the odd rows. Never raises for what a record holds."""
-        rows, decoded, flags = self._decode_fast(batch.block, batch.count) if batch.ends is None else (None, [], {})
-        if rows is None:
-            rows, decoded, flags = self._decode_carefully(batch)
+        """Return the columns, with the rows' origin, and the odd rows. Never raises for what a record holds."""
+        rows = split_rows(batch)
+        lengths = [length + 1 for length in map(len, rows)] if batch.starts is None else []
+        decoded = self._decode_fast(batch, rows)
+        flags: dict[int, tuple[str, ...]] = {}
+        if decoded is not None:
+            rows = list(map(_BUT_LAST, rows))
+        else:
+            rows, decoded, flags = self._decode_carefully(rows)
         columns = Columns(batch.stream.id, rows, {name: getter(decoded) for name, getter in self._columns})
+        columns.starts, columns.stops = batch.origin(lengths)
         columns.flags = {row: (*batch.flags.get(row, ()), *flags.get(row, ())) for row in batch.flags.keys() | flags.keys()}
         return columns, self._odd(batch, rows, decoded)
 
@@ -88,6 +108,9 @@ class Json:
             values = list(map(getter, decoded))
             if values.count(msgspec.UNSET) != len(values):
                 odd.update(row for row, value in enumerate(values) if value is not msgspec.UNSET)
+        stamps = list(map(self._stamp_getter, decoded))
+        if None in stamps:  # there, but null: the column cannot tell it from one that is not there
+            odd.update(row for row, value in enumerate(stamps) if value is None)
         if "dotted" in batch.marks:
             odd.update(number for number, row in enumerate(rows) if self._dotted.search(row))
         if "spaced" in batch.marks or b"{" in rows:
@@ -97,38 +120,66 @@ class Json:
     @property
     def guards(self) -> dict[str, bytes]:
         """Patterns the gate looks for on its way, so that `decode` need not: see `_odd`."""
-        return {"dotted": self._dotted.pattern, "spaced": rb"\{[ \t\r]"}
+        return {"dotted": self._dotted.pattern, "spaced": rb"\{[ \t\r\n]"}
 
-    def _decode_fast(self, block: bytes, count: int) -> tuple[list[bytes] | None, list[Any], dict[int, tuple[str, ...]]]:
-        """The whole block in one call; rows are None where it cannot be trusted."""
-        rows = block.split(b"\n")
-        rows.pop()
+    def _decode_fast(self, batch: SafeBatch, rows: list[bytes]) -> list[Any] | None:
+        """The whole block in one call; None where it cannot be trusted."""
+        if batch.ends is not None:
+            return None
         try:
-            if bytes(map(_FIRST, rows)).count(_OPEN) != count or bytes(map(_LAST, rows)).count(_CLOSE) != count:
-                return None, [], {}
-            decoded = self._decoder.decode_lines(block)
+            if bytes(map(_FIRST, rows)).count(_OPEN) != batch.count or bytes(map(_LAST, rows)).count(_CLOSE) != batch.count:
+                return None
+            decoded = self._decoder.decode_lines(batch.block)
         except (IndexError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return None, [], {}
-        return (list(map(_BUT_LAST, rows)), decoded, {}) if len(decoded) == count else (None, [], {})
+            return None
+        return decoded if len(decoded) == batch.count else None
 
-    def _decode_carefully(self, batch: SafeBatch) -> tuple[list[bytes], list[Any], dict[int, tuple[str, ...]]]:
+    def _decode_carefully(self, split: list[bytes]) -> tuple[list[bytes], list[Any], dict[int, tuple[str, ...]]]:
         """Row by row, with rows that are no object rewritten."""
         rows: list[bytes] = []
         decoded: list[Any] = []
         flags: dict[int, tuple[str, ...]] = {}
-        for number, row in enumerate(split_rows(batch)):
+        for number, row in enumerate(split):
             text = row.strip(b" \t\r\n")
             try:
                 value = self._decoder.decode(text)
-                if b"\n" in text:
-                    text = text.replace(b"\n", b" ")  # between members only: inside a string it would not have decoded
             except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-                flags[number] = (f"parse_error:{reason(error)}",)
-                text = msgspec.json.encode({"message": row.decode("utf-8", "replace")})
-                value = self._decoder.decode(text)
+                text, value, flags[number] = self._decode_refused(row, text, error)
+            if b"\n" in text:
+                text = text.replace(b"\n", b" ")  # between members only: inside a string it would not have decoded
             rows.append(text[:-1])
             decoded.append(value)
         return rows, decoded, flags
+
+    def _decode_refused(self, row: bytes, text: bytes, error: Exception) -> tuple[bytes, Any, tuple[str, ...]]:
+        """The text, columns and flags of a row that `msgspec` refuses: taken all the same where it is JSON, else rewritten."""
+        if text.startswith(b"{") and not isinstance(error, RecursionError):
+            sound = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], text)
+            try:
+                record = json.loads(sound.decode(), parse_int=_integer, parse_constant=_no_constant)
+            except (ValueError, RecursionError):
+                pass
+            else:
+                members = {attribute: record[name] for name, attribute in self._names.items() if name in record}
+                return sound, self._row(**members), ("lone_surrogate",) if sound != text else ()
+        rewritten = msgspec.json.encode({"message": row.decode("utf-8", "replace")})
+        return rewritten, self._decoder.decode(rewritten), (f"parse_error:{reason(error)}",)
+
+
+def _none_for_unset(values: list[Any]) -> list[Any]:
+    """What is not there reads as None."""
+    absent = values.count(msgspec.UNSET)
+    if absent == len(values):
+        return [None] * absent
+    return [None if value is msgspec.UNSET else value for value in values] if absent else values
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _DIGITS_MAX else float(digits)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)  # NaN and Infinity are Python's, not JSON
 
 
 def _dotted(member: str) -> bytes:
@@ -140,7 +191,9 @@ def _dotted(member: str) -> bytes:
 def split_rows(batch: SafeBatch) -> list[bytes]:
     """The rows of a block, without their newlines."""
     if batch.ends is None:
-        return batch.block.split(b"\n")[:-1]
+        rows = batch.block.split(b"\n")
+        rows.pop()
+        return rows
     starts = [0, *(end + 1 for end in batch.ends[:-1])]
     return [batch.block[start:end] for start, end in zip(starts, batch.ends, strict=True)]
 

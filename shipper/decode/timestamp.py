@@ -4,9 +4,10 @@ RULES
 - `@timestamp` is UTC, `2026-02-05T14:30:45.123Z`, with up to nine digits of fraction (Elasticsearch `strict_date_optional_time`).
 - Understood: ISO 8601 / RFC 3339 with `T` or a blank, `.` or `,` before the fraction, an offset, `Z` or nothing (UTC); a number,
   or text of digits, as Unix seconds, milliseconds, microseconds or nanoseconds, told apart by magnitude.
-- A time that is missing or unreadable is the one of the record before it in its stream, else the time the stream was first
-  seen: never the clock at sending, so that a resend gives the same document. The row is flagged `timestamp_missing` or
-  `timestamp_unreadable`. The record's own field is never changed.
+- A text that has this form already, with any number of digits up to nine, is kept as it is.
+- A time that is missing or unreadable is the one of the record before it in its stream, in whole seconds (the checkpoint knows
+  no more), else the time the stream was first seen: never the clock at sending, so that a resend gives the same document. The
+  row is flagged `timestamp_missing` or `timestamp_unreadable`. The record's own field is never changed.
 - Years outside 1..9999 are unreadable.
 
 THEORY
@@ -16,18 +17,23 @@ bounded cache of seconds, and the tails are checked as one joined text. Everythi
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from operator import itemgetter
+from typing import TYPE_CHECKING, cast
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SECOND = itemgetter(slice(0, 19))
 _TAIL = itemgetter(slice(19, None))
 _SHAPE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 _TAILS = re.compile(r"(?:(?:\.[0-9]{1,9})?Z\n)*")
+_CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})\d*)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?", re.ASCII
 )
@@ -72,30 +78,31 @@ class Timeline:
         """Read a column. `before` is the time, in Unix seconds, for rows that come before any readable one."""
         try:
             return self._read_canonical(values)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, KeyError):  # KeyError: a dict is asked for a slice, from Python 3.12 on
             return self._read_each(values, before)
 
     def _read_canonical(self, values: Sequence[object]) -> Times:
         """All rows strings in the canonical form; raises TypeError or ValueError otherwise."""
-        seconds = list(map(self._seconds.__getitem__, map(_SECOND, values)))  # type: ignore[call-overload]
-        tails = "\n".join(map(_TAIL, values)) + "\n"  # type: ignore[call-overload]
-        if tails.count("\n") != len(values) or not (_uniform(tails, len(values)) or _TAILS.fullmatch(tails)):
+        texts = cast("Sequence[str]", values)
+        seconds = list(map(self._seconds.__getitem__, map(_SECOND, texts)))
+        tails = "\n".join(map(_TAIL, texts)) + "\n"
+        if tails.count("\n") != len(texts) or not (_uniform(tails, len(texts)) or _TAILS.fullmatch(tails)):
             raise ValueError("not the canonical form")
-        return Times(seconds, list(map(str.encode, values)), {})  # type: ignore[arg-type]
+        return Times(seconds, list(map(str.encode, texts)), {})
 
     def _read_each(self, values: Sequence[object], before: float) -> Times:
-        last = _EPOCH + timedelta(seconds=before)
-        last_stamp = stamp(last, f"{last.microsecond // 1000:03}")
+        seconds = math.floor(before)
         times = Times([], [], {})
         stamps: list[bytes] = []
         for row, value in enumerate(values):
             found = parse(value)
             if found is None:
                 times.flags[row] = "timestamp_missing" if value is None or value == "" else "timestamp_unreadable"
+                stamps.append(stamp(_EPOCH + timedelta(seconds=seconds), "000"))
             else:
-                last, last_stamp = found
-            times.seconds.append((last - _EPOCH) // timedelta(seconds=1))
-            stamps.append(last_stamp)
+                seconds = (found[0] - _EPOCH) // timedelta(seconds=1)
+                stamps.append(found[1])
+            times.seconds.append(seconds)
         times.stamps = stamps
         return times
 
@@ -132,7 +139,7 @@ def _parse_text(text: str) -> tuple[datetime, bytes] | None:
     if len(zone) == 3:
         zone += ":00"
     moment = datetime.fromisoformat(f"{day}T{clock}{zone}").astimezone(UTC)
-    return moment, stamp(moment, fraction or "000")
+    return moment, text.encode() if _CANONICAL.fullmatch(text) else stamp(moment, fraction or "000")
 
 
 def _parse_epoch(value: float, fraction: str = "") -> tuple[datetime, bytes] | None:
@@ -169,9 +176,13 @@ def first_present(columns: Sequence[Sequence[object]]) -> Sequence[object]:
     """Row by row, the first value that is not None."""
     best, *others = columns
     for other in others:
-        if None not in best:
+        absent = best.count(None)
+        if not absent:
             break
-        best = [there if there is not None else spare for there, spare in zip(best, other, strict=True)]
+        if absent == len(best):
+            best = other
+        else:
+            best = [there if there is not None else spare for there, spare in zip(best, other, strict=True)]
     return best
 
 

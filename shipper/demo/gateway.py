@@ -13,12 +13,15 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shipper.demo.programs import KEPT_FILES, ROTATE_BYTES
 from shipper.demo.scenario import Event, Log, perform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 PART_BYTES = 16 * 1024
 LONG_SHARE = 0.004

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shipper.demo.programs import KEPT_FILES, ROTATE_BYTES
 from shipper.demo.scenario import Event, Log, perform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 class JsonFormatter(logging.Formatter):

@@ -13,11 +13,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 Document = tuple[str, str, dict[str, Any]]
 """(index, _id, source)."""
@@ -155,7 +157,7 @@ def _look_for_secrets(found: Recount, text: str, records: Iterable[Written]) -> 
 
 
 def _is_damaged(document: dict[str, Any]) -> bool:
-    return len(document.get("payload", "")) != document.get("payload_chars", 0)
+    return bool(len(document.get("payload", "")) != document.get("payload_chars", 0))
 
 
 def strings(value: object) -> Iterator[str]:
@@ -193,7 +195,7 @@ def table(found: Recount) -> str:
 
 
 def _row(name: str, count: int, note: str) -> str:
-    return f"{name[:41]:<41} {count:>9,}  {note}".rstrip()
+    return f"{name[:40]:<40} {count:>9,}  {note}".rstrip()
 
 
 def _ok(count: int) -> str:

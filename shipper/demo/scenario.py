@@ -3,15 +3,14 @@
 RULES
 - Every record has an `id` of its own, `<service>-<run>-<number>`, near its beginning.
 - Times are the clock's. Two of three have `duration_ms`, 6 % are ERROR or CRITICAL, 2 % are metrics.
-- Of those that are neither metric nor error 8 % carry one secret: 3 % an e-mail address, 1.5 % a card number, 1.5 % a password key, 1 % a GitHub token,
-  1 % a bearer token; some stand right behind a line break or tab, which JSON writes as `\\n` and `\\t`.
+- Of those that are neither metric nor error 8 % carry one secret: 3 % an e-mail address, 1.5 % a card number, 1.5 % a password
+  key, 1 % a GitHub token, 1 % a bearer token; some stand right behind a line break or tab, which JSON writes as `\\n`, `\\t`.
 - Halfway through BURST errors of one kind come at once: more than a throttle of 100/s and burst 500 lets pass.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import random
 import signal
@@ -19,9 +18,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shipper.demo import secrets
+
+if TYPE_CHECKING:
+    import contextlib
 
 BURST = 2_000
 """Errors in the burst: a throttle of 100/s and burst 500 holds back at least 700, even where two periods meet in it."""
@@ -42,7 +44,7 @@ MESSAGES = (
 ERROR_TYPES = ("TimeoutError", "ConnectionError", "ValueError", "KeyError")
 LEVELS = {"DEBUG": 0.10, "INFO": 0.72, "WARNING": 0.12, "ERROR": 0.05, "CRITICAL": 0.01}
 METRICS = 0.02
-LONG_WORDS = "rows read written skipped retried shard step lease worker batch ".split()
+LONG_WORDS = ("rows", "read", "written", "skipped", "retried", "shard", "step", "lease", "worker", "batch")
 
 
 @dataclass(frozen=True)
@@ -193,12 +195,14 @@ def perform(service: str, opened: Callable[[Path], contextlib.AbstractContextMan
     `opened` opens the program's log in a directory, and closes it.
     """
     parser = argparse.ArgumentParser(description=f"log as {service}, for the demo of shipper")
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=Path, help="takes the log")
+    parser.add_argument("ids", type=Path, help="the id list")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rate", type=float, default=1500.0, help="records per second")
     parser.add_argument("--seed", type=int, help="the same records again, but for their times")
     options = parser.parse_args()
     options.directory.mkdir(parents=True, exist_ok=True)
+    options.ids.parent.mkdir(parents=True, exist_ok=True)
     scenario = Scenario(service, options.seconds, options.rate, long_share, random.Random(options.seed))
 
     def stop(*_: object) -> None:
@@ -206,7 +210,7 @@ def perform(service: str, opened: Callable[[Path], contextlib.AbstractContextMan
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    written = IdList(options.directory / "ids.txt")
+    written = IdList(options.ids)
     with opened(options.directory) as log:
         for event in scenario.events():
             log(event)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 NAMES = ("anna.kramer", "j.okafor", "maria-lopez", "tom_field", "yuki.sato", "lena.huber")

@@ -13,12 +13,25 @@ from shipper.source.tail import Tail
 class Hands(Protocol):
     """What an inlet asks of `edge/files.py`."""
 
+    directories: frozenset[str]
+
     def perform(self, command: events.Command) -> Iterable[events.Event]:
         """Carry out one command of I/O and return what came of it."""
         ...
 
     def close(self) -> None:
         """Close every file."""
+        ...
+
+
+class Watching(Protocol):
+    """What an inlet asks of `edge/watch.py`."""
+
+    mode: str
+    reason: str
+
+    def follow(self, directories: Iterable[str]) -> None:
+        """Watch these directories."""
         ...
 
 
@@ -53,6 +66,8 @@ class Inlet:
         """Take the machine, its hands, who wants the bytes, and the monotonic clock."""
         self.tail = tail
         self.drained = False
+        self.watch: Watching | None = None
+        """Tells early that files changed; without one the source looks more often."""
         self._hands, self._owner, self._clock = hands, owner, clock
         self._commands: deque[events.Command] = deque()
         self._carry: dict[type, Callable[..., None]] = {
@@ -83,7 +98,16 @@ class Inlet:
                 continue
             for event in self._hands.perform(command):
                 self.offer(event)
+            if self.watch is not None and isinstance(command, events.Scan):
+                self._follow(self.watch)
         return False
+
+    def _follow(self, watch: Watching) -> None:
+        """Watch where the scan looked; where that cannot be done, tell the machine to look more often."""
+        watch.follow(self._hands.directories)
+        if watch.mode == "poll":
+            self.watch = None
+            self.offer(events.WatchFailed(watch.reason))
 
     def deadline(self) -> float | None:
         """When the machine wants to be looked at next."""

@@ -8,16 +8,9 @@ from typing import Any, Protocol
 
 from shipper.deliver import traffic
 from shipper.deliver.courier import Courier
+from shipper.edge.dead_letters import DeadLetters, FullError
 from shipper.edge.output.output import Output
 from shipper.model.errors import HostError
-
-
-class Cemetery(Protocol):
-    """What an outlet asks of `edge/dead_letters.py`."""
-
-    async def append(self, letters: list[traffic.Letter]) -> str | None:
-        """Write letters durably. Returns None, or why not."""
-        ...
 
 
 class Owner(Protocol):
@@ -43,7 +36,7 @@ class Owner(Protocol):
 class Outlet:
     """Runs one `Courier`."""
 
-    def __init__(self, courier: Courier, output: Output, letters: Cemetery | None, owner: Owner) -> None:
+    def __init__(self, courier: Courier, output: Output, letters: DeadLetters | None, owner: Owner) -> None:
         """`letters` is None for outputs that refuse nothing."""
         self.courier, self.output = courier, output
         self._letters, self._owner = letters, owner
@@ -85,8 +78,14 @@ class Outlet:
 
     async def _bury(self, bury: traffic.Bury) -> None:
         assert self._letters is not None, "an output without dead letters refused a document"
-        problem = await self._letters.append(bury.letters)
-        self.handle(traffic.Buried(bury.burial_id) if problem is None else traffic.BurialFailed(bury.burial_id, problem))
+        try:
+            await self._letters.append(bury.letters)
+        except FullError:
+            self.handle(traffic.BurialFailed(bury.burial_id, "full"))
+        except HostError:
+            self.handle(traffic.BurialFailed(bury.burial_id, "disk"))
+        else:
+            self.handle(traffic.Buried(bury.burial_id))
         self._owner.wake()
 
     async def close(self) -> None:

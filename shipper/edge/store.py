@@ -98,7 +98,9 @@ class Store:
             key = path.read_bytes()
             if len(key) == 32:
                 return key
-            raise HostError(f"{path} does not hold 32 bytes", "Restore it, or remove it to have a new key made: hashes will differ.")
+            raise HostError(
+                f"{path} does not hold 32 bytes", "Restore it, or remove it to have a new key made: hashes will differ."
+            )
         key = secrets.token_bytes(32)
         _write_durably(path, key)
         return key

@@ -1,28 +1,30 @@
-"""Docker: the json-file log driver. A line is `{"log":"text\\n","stream":"stdout","time":"…","attrs":{…}}`.
+r"""Docker: the json-file log driver. A line is `{"log":"text\n","stream":"stdout","time":"…","attrs":{…}}`.
 
 RULES
 - The record is the unescaped `log` without its newline. Docker splits a message longer than 16 KiB over several lines, of which
   only the last ends in a newline (moby daemon/logger/copier.go): parts are joined per stream, stdout and stderr apart.
 - A record's origin is the first byte of its first part to the last byte of its last part.
 - Parts whose end is not in the window yet are left, and everything from the earliest of them on with them: the window is given
-  again with more behind it. Where the window is full or final, what is there goes on, flagged `partial`.
+  again with more behind it. A record that is not whole `join_max` bytes of the file after its start, or where the file ends, goes
+  on as it is, flagged `partial`. So what is a record depends on the file alone, not on the windows.
 - `stream` goes into the document, `attrs` (docker's labels) as `container.labels`, `time` dates records that have no time.
-- A line that is no such object is a record as it stands, flagged `not_docker`.
+- A line that is no such object is a record as it stands, flagged `not_docker`. Empty texts are no records (as blank lines).
 
 THEORY
-A block of whole lines is decoded by one `decode_lines`, and the records are one join: no Python statement per record.
+A block of whole lines is decoded by one `decode_lines`, and the records are one join: no Python statement per record. It is
+trusted where every line begins with `{` and ends with `}` and the counts agree; see `decode/json.py`.
 """
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
-from operator import attrgetter
+from itertools import accumulate
+from operator import attrgetter, itemgetter
 
 import msgspec
 
 from shipper.config.fields import ComponentConfig, Size
 from shipper.frame.frame import Cut
-from shipper.frame.lines import as_utf8, is_utf8
+from shipper.frame.lines import as_utf8, clean, split_keeping
 
 
 class Line(msgspec.Struct):
@@ -35,14 +37,23 @@ class Line(msgspec.Struct):
 
 
 _LOG, _STREAM, _TIME, _ATTRS = map(attrgetter, ("log", "stream", "time", "attrs"))
+_FIRST, _LAST = itemgetter(0), itemgetter(-1)
+_OPEN, _CLOSE = ord("{"), ord("}")
 
 
-class _Part(msgspec.Struct):
-    """An unfinished record of one stream: where it began and its text so far."""
+class _Record(msgspec.Struct):
+    """A record of one stream, or the parts of it so far."""
 
     start: int
     first: Line
-    texts: list[str]
+    stop: int = 0
+    size: int = 0
+    """Bytes of its lines, without what lies between them."""
+    nuls: int = 0
+    texts: list[str] = []
+    marks: tuple[str, ...] = ()
+    row: bytes = b""
+    """Once it is finished; empty for what is no record."""
 
 
 class Docker:
@@ -52,7 +63,7 @@ class Docker:
         """Settings of the docker frame."""
 
         join_max: Size = Size(1 << 20)
-        """Bytes after which a record in parts is taken as it is, flagged `partial`."""
+        """Bytes of the file after which a record in parts is taken as it is, flagged `partial`. At most `max_record`."""
 
     adds = ("stream", "container")
 
@@ -68,7 +79,7 @@ class Docker:
         if not end:
             return Cut(b"", 0, base)
         block = data[:end]
-        return self._cut_fast(block, base) or self._cut_carefully(block, base, final=final)
+        return self._cut_fast(block, base) or self._cut_carefully(block, base, base + len(data), final=final)
 
     def _cut_fast(self, block: bytes, base: int) -> Cut | None:
         """The common block: every line an object with a whole record. None where it is not."""
@@ -76,8 +87,10 @@ class Docker:
         if raw.pop() or b"\0" in block:
             return None
         try:
+            if bytes(map(_FIRST, raw)).count(_OPEN) != len(raw) or bytes(map(_LAST, raw)).count(_CLOSE) != len(raw):
+                return None
             lines = self._decoder.decode_lines(block)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except (IndexError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
         logs = list(map(_LOG, lines))
         text = "".join(logs)
@@ -88,31 +101,31 @@ class Docker:
             return None
         bounds = list(accumulate(map(len, raw), lambda at, size: at + size + 1, initial=base))
         extras = list(map(self._extras.__getitem__, map(_STREAM, lines)))
-        rows = text.encode("utf-8", "surrogatepass")
-        if not is_utf8(rows):
-            return None
-        return Cut(rows, len(lines), base + len(block), (bounds[:-1], bounds[1:]), extras=extras, times=list(map(_TIME, lines)))
+        origin = bounds[:-1], bounds[1:]
+        return Cut(text.encode(), len(lines), base + len(block), origin, extras=extras, times=list(map(_TIME, lines)))
 
-    def _cut_carefully(self, block: bytes, base: int, *, final: bool) -> Cut:
-        """Line by line, with parts joined."""
+    def _cut_carefully(self, block: bytes, base: int, seen: int, *, final: bool) -> Cut:
+        """Line by line, with parts joined. `seen` is the source offset up to which there are bytes, of an unfinished line too."""
         joiner = _Joiner(self._config.join_max)
-        ends = [base]
-        for raw in block.split(b"\n"):
-            ends.append(ends[-1] + len(raw) + 1)
-        if block.endswith(b"\n"):
-            ends.pop()
-        ends[-1] = base + len(block)
-        for raw, (start, stop) in zip(block.split(b"\n"), pairwise(ends), strict=False):
-            joiner.take(raw, start, stop, self._line(raw))
-        if final:
-            joiner.flush(base + len(block))
-        return joiner.result(base + len(block))
+        at = base
+        for raw in split_keeping(block):
+            start, at = at, at + len(raw)
+            line, marks = self._line(raw)
+            joiner.take(raw, start, line, marks)
+        joiner.expire(at if final else seen + 1, final=final)
+        return joiner.result(at)
 
-    def _line(self, raw: bytes) -> Line | None:
+    def _line(self, raw: bytes) -> tuple[Line | None, tuple[str, ...]]:
+        text = raw.replace(b"\0", b"").strip()
         try:
-            return self._decoder.decode(as_utf8(raw.replace(b"\0", b"").strip()))
+            return self._decoder.decode(text), ()
         except (msgspec.DecodeError, RecursionError):
-            return None
+            return None, ()
+        except UnicodeDecodeError:
+            try:
+                return self._decoder.decode(as_utf8(text)), ("invalid_utf8",)
+            except (msgspec.DecodeError, RecursionError):
+                return None, ()
 
 
 class _Joiner:
@@ -120,56 +133,64 @@ class _Joiner:
 
     def __init__(self, join_max: int) -> None:
         self._join_max = join_max
-        self._parts: dict[str, _Part] = {}
-        self._records: list[tuple[int, int, bytes, tuple[str, ...], Line]] = []
-        self._skipped: dict[str, int] = {}
+        self._parts: dict[str, _Record] = {}
+        self._records: list[_Record] = []
 
-    def take(self, raw: bytes, start: int, stop: int, line: Line | None) -> None:
-        """Take one line of the file at [start, stop)."""
+    def take(self, raw: bytes, start: int, line: Line | None, marks: tuple[str, ...]) -> None:
+        """Take one line of the file, its newline included."""
+        stop = start + len(raw)
+        self.expire(stop)
         if line is None:
-            row = as_utf8(raw.replace(b"\0", b"").removesuffix(b"\r"))
-            if row.strip():
-                self._records.append((start, stop, row, ("not_docker",), Line("")))
-            else:
-                self._skipped["blank"] = self._skipped.get("blank", 0) + stop - start
+            row, marks, nuls = clean(raw, start)
+            self._records.append(_Record(start, Line(""), stop, len(raw), nuls, marks=("not_docker", *marks), row=row))
             return
-        part = self._parts.setdefault(line.stream, _Part(start, line, []))
-        part.texts.append(line.log)
+        record = self._parts.setdefault(line.stream, _Record(start, line))
+        record.stop = stop
+        record.size += len(raw)
+        record.nuls += raw.count(b"\0")
+        record.texts.append(line.log)
+        record.marks = (*record.marks, *(mark for mark in marks if mark not in record.marks))
         if line.log.endswith("\n"):
-            self._finish(line.stream, stop, ())
-        elif sum(map(len, part.texts)) >= self._join_max:
-            self._finish(line.stream, stop, ("partial",))
+            self._finish(line.stream, ())
 
-    def _finish(self, stream: str, stop: int, marks: tuple[str, ...]) -> None:
-        part = self._parts.pop(stream)
-        text = "".join(part.texts).removesuffix("\n").removesuffix("\r").replace("\0", "")
+    def expire(self, stop: int, *, final: bool = False) -> None:
+        """Take records in parts as they are that a line ending at `stop` is too far away for, or all of them."""
+        while self._parts:
+            stream, oldest = next(iter(self._parts.items()))
+            if not final and stop <= oldest.start + self._join_max:
+                break
+            self._finish(stream, ("partial",))
+
+    def _finish(self, stream: str, marks: tuple[str, ...]) -> None:
+        record = self._parts.pop(stream)
+        text = "".join(record.texts).removesuffix("\n").removesuffix("\r").replace("\0", "")
         if "\n" in text:  # only a foreign writer does this; as JSON the newline stays content
             text = msgspec.json.encode({"message": text}).decode()
-        if text.strip():
-            row = text.encode("utf-8", "replace")
-            self._records.append((part.start, stop, row, marks, part.first))
-        else:
-            self._skipped["blank"] = self._skipped.get("blank", 0) + stop - part.start
-
-    def flush(self, stop: int) -> None:
-        """Take unfinished records as they are."""
-        for stream in list(self._parts):
-            self._finish(stream, stop, ("partial",))
+        record.row, record.texts = text.encode(), []
+        record.marks = (*record.marks, *marks)
+        self._records.append(record)
 
     def result(self, stop: int) -> Cut:
         """The records that end before the earliest unfinished one, in the order of their first byte."""
         limit = min((part.start for part in self._parts.values()), default=stop)
-        records = sorted((r for r in self._records if r[1] <= limit), key=lambda record: record[0])
+        # A finished record that ends behind the limit is read again too, so that the limit moves to its start at least.
+        for record in sorted(self._records, key=lambda record: -record.stop):
+            if record.start < limit < record.stop:
+                limit = record.start
+        taken = sorted((record for record in self._records if record.stop <= limit), key=lambda record: record.start)
+        records = [record for record in taken if record.row]
+        nuls = sum(record.nuls for record in taken)
+        blank = sum(record.size - record.nuls for record in taken if not record.row)
         extras = _Extras()
         return Cut(
-            b"".join(row + b"\n" for _, _, row, _, _ in records),
+            b"".join(record.row + b"\n" for record in records),
             len(records),
             limit,
-            ([r[0] for r in records], [r[1] for r in records]),
-            {number: r[3] for number, r in enumerate(records) if r[3]},
-            self._skipped,
-            [extras[r[4].stream] + _labels(r[4]) for r in records],
-            [r[4].time for r in records],
+            ([record.start for record in records], [record.stop for record in records]),
+            {number: record.marks for number, record in enumerate(records) if record.marks},
+            {cause: size for cause, size in (("blank", blank), ("nul", nuls)) if size},
+            [extras[record.first.stream] + _labels(record.first) for record in records],
+            [record.first.time for record in records],
         )
 
 

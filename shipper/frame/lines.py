@@ -5,7 +5,7 @@ RULES
 - Runs of NUL bytes, which a file system leaves after a power cut (moby#40584), are taken out of a line and counted.
 - A UTF-8 byte order mark at the start of a file is no part of the first record.
 - Bytes that are not UTF-8 are kept: each becomes the character of the same number (as Latin-1 has it), and the record is flagged
-  `invalid_utf8`. So the text stays readable where it was Latin-1, and reversible where it was not.
+  `invalid_utf8`. So the text stays readable where it was Latin-1, and can be turned back where it holds no such character itself.
 
 THEORY
 The common block needs none of this: a few searches at memchr speed prove it, and it goes on as it was read, as one slice.
@@ -76,11 +76,13 @@ def _cut_carefully(block: bytes, base: int) -> Cut:
     flags: dict[int, tuple[str, ...]] = {}
     skipped: dict[str, int] = {}
     at = base
-    for line in _split_keeping(block):
+    for line in split_keeping(block):
         start, at = at, at + len(line)
-        row, marks = _clean(line, start, skipped)
+        row, marks, nuls = clean(line, start)
+        if nuls:
+            skipped["nul"] = skipped.get("nul", 0) + nuls
         if not row:
-            skipped["blank"] = skipped.get("blank", 0) + len(line)
+            skipped["blank"] = skipped.get("blank", 0) + len(line) - nuls
             continue
         if marks:
             flags[len(rows)] = marks
@@ -91,23 +93,22 @@ def _cut_carefully(block: bytes, base: int) -> Cut:
     return Cut(text, len(rows), base + len(block), (starts, stops), flags, skipped)
 
 
-def _split_keeping(block: bytes) -> list[bytes]:
+def split_keeping(block: bytes) -> list[bytes]:
     """Split at newlines only (a lone CR is content), keeping them."""
     lines = [line + b"\n" for line in block.split(b"\n")]
     last = lines.pop()[:-1]
     return [*lines, last] if last else lines
 
 
-def _clean(line: bytes, start: int, skipped: dict[str, int]) -> tuple[bytes, tuple[str, ...]]:
-    """Return the record of one line, without its line end, and its marks."""
+def clean(line: bytes, start: int) -> tuple[bytes, tuple[str, ...], int]:
+    """Return the record of one line that starts at source byte `start`, without its line end; its marks; NULs taken out."""
     marks: tuple[str, ...] = () if line.endswith(b"\n") else ("unterminated",)
     row = line.removesuffix(b"\n").removesuffix(b"\r")
     if start == 0:
         row = row.removeprefix(_BOM)
-    if b"\0" in row:
-        whole = len(row)
+    nuls = row.count(b"\0")
+    if nuls:
         row = row.replace(b"\0", b"")
-        skipped["nul"] = skipped.get("nul", 0) + whole - len(row)
     if not is_utf8(row):
         row, marks = as_utf8(row), (*marks, "invalid_utf8")
-    return row, marks
+    return row, marks, nuls

@@ -53,6 +53,8 @@ class Batch:
         self.block = block
         self.count = count
         self.base = base
+        self.starts: Sequence[int] | None
+        self.stops: Sequence[int] | None
         self.starts, self.stops = origin if origin is not None else (None, None)
         self.ends: Sequence[int] | None = None
         self.flags: dict[int, tuple[str, ...]] = {}
@@ -67,7 +69,7 @@ class Batch:
         """The first and last byte of the source this batch settles, [start, stop)."""
         if self.starts is None or self.stops is None:
             return self.base, self.base + len(self.block)
-        return self.starts[0], self.stops[-1]
+        return self.starts[0], max(self.stops)
 
 
 class SafeBatch:

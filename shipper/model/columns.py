@@ -37,6 +37,7 @@ class Columns:
         self.count = len(rows)
         self.fields = fields
         self.starts: Sequence[int] = ()
+        """First byte of each row in the source; the decoder fills it in, `stops` (one past the last byte) too."""
         self.stops: Sequence[int] = ()
         self.seconds: Sequence[int] = ()
         """Event time of each row in whole Unix seconds (UTC), fallbacks applied; filled before the first stage."""
@@ -61,4 +62,5 @@ class Columns:
     def hold(self, row: int, held: Held) -> None:
         """Mark a row held back: it is not shipped, and settles when the document that stands for it does."""
         assert row not in self.dropped
+        assert row not in self.held
         self.held[row] = held

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-_ACTION_END = b'"}}\n'
-
 
 class Payload:
     """Documents of one batch (or generated ones), and whom to settle when they have their verdicts."""

@@ -65,9 +65,16 @@ class Gate:
         except ValueError as error:
             raise ComponentError(str(error), "keys") from None
         key = config.hash_key.encode() if config.hash_key else hash_key
-        self._rows = RowRedactor(rules, finder, key)
+        lanes, behind = _lanes(rules, len(config.rules))
+        if finder.screen:
+            lanes[0][finder.screen] = KEYS
+        self._rows = RowRedactor(rules, behind, finder, key)
         self._guards = frozenset(guards or ())
-        self._screen = _screen(rules, len(config.rules), finder, engine, {**(guards or {}), _ESCAPES: CANONICAL_GUARD}, cache)
+        patterns = [[(number, pattern) for pattern, number in lane.items()] for lane in lanes]
+        try:
+            self._screen: Screen = make_screen(engine, patterns, {**(guards or {}), _ESCAPES: CANONICAL_GUARD}, cache)
+        except ScreenError as error:
+            raise ComponentError("the pattern cannot be compiled for scanning", f"rules[{error.number}].screen") from None
         self._blocks = Blocks()
         for number in range(len(config.rules)):
             self._check_own(number, rules)
@@ -178,7 +185,7 @@ class Gate:
         for field, wanted, examples in (("match", True, rule.match), ("no_match", False, rule.no_match)):
             for place, example in enumerate(examples):
                 row = example.encode()
-                hits = [hit for hit in self._screen.scan(row)[0] if hit[1] == number]
+                hits = [(end, number) for end, found in self._screen.scan(row)[0] if number in self._rows.behind[found]]
                 if bool(self._rows.redact(row, hits).hits) is not wanted:
                     said = "is not found by" if wanted else "is found by"
                     raise ComponentError(f"the example {said} the rule {rule.id!r}", f"rules[{number}].{field}[{place}]")
@@ -194,22 +201,21 @@ def _bounds(batch: Batch) -> Iterator[tuple[int, int]]:
         start = end + 1
 
 
-def _screen(
-    rules: Sequence[Rule | KeyRule], own: int, finder: KeyFinder, engine: str, guards: Mapping[str, bytes], cache: DatabaseCache | None
-) -> Screen:
-    """Compile all screens; the first `own` rules are the user's. Raises ComponentError for a pattern of the user's that cannot be compiled."""
-    tight: list[tuple[int, bytes]] = [(KEYS, finder.screen)] if finder.screen else []
-    loose: list[tuple[int, bytes]] = []
+def _lanes(rules: Sequence[Rule | KeyRule], own: int) -> tuple[list[dict[bytes, int]], dict[int, tuple[int, ...]]]:
+    """Screens by lane, each with the number it reports; and the rules that stand behind a number. The first `own` are the user's.
+
+    Raises ComponentError for a pattern of the user's that cannot be compiled.
+    """
+    lanes: list[dict[bytes, int]] = [{}, {}, {}]
+    behind: dict[int, tuple[int, ...]] = {}
     for number, rule in enumerate(rules):
         if isinstance(rule, KeyRule):
             continue
         try:
             if number < own:
                 rule.exact()
-            (loose if rule.loose else tight).append((number, rule.screened()))
+            first = lanes[rule.lane].setdefault(rule.screened(), number)
         except (ValueError, re.error) as error:
             raise ComponentError(str(error), f"rules[{number}].pattern") from None
-    try:
-        return make_screen(engine, tight, loose, guards, cache)
-    except ScreenError as error:
-        raise ComponentError("the pattern cannot be compiled for scanning", f"rules[{error.number}].screen") from None
+        behind[first] = (*behind.get(first, ()), number)
+    return lanes, behind

@@ -68,12 +68,12 @@ class KeyFinder:
         self._globs: list[tuple[re.Pattern[str], int]] = []
         self._lines = {number for number, rule in rules if rule.whole_line}
         self._names: dict[bytes, int] = {}
-        screens: list[bytes] = []
         for number, rule in rules:
             for name in rule.names:
                 self._add(normal(name), number)
-                screens.append(_screen_of(name))
-        self.screen = rb"(?i)(?:" + b"|".join(dict.fromkeys(screens)) + rb")" + _TAIL if screens else b""
+        names = [normal(name).lstrip("*") for _, rule in rules for name in rule.names]
+        screens = [_screen_of(name) for name in dict.fromkeys(names) if not any(name != other and name.endswith(other) for other in names)]
+        self.screen = rb"(?i)(?:" + b"|".join(screens) + rb")" + _TAIL if screens else b""
         """Fires at the `:` or `=` behind each name."""
 
     def _add(self, name: str, number: int) -> None:
@@ -129,7 +129,7 @@ def normal(name: str) -> str:
 
 
 def _screen_of(name: str) -> bytes:
-    parts = [_GLOB_SCREEN.get(letter) or re.escape(letter.encode("ascii")) for letter in normal(name).lstrip("*")]
+    parts = [_GLOB_SCREEN.get(letter) or re.escape(letter.encode("ascii")) for letter in name]
     return _SEPARATOR.join(parts)
 
 

@@ -78,7 +78,7 @@ def _own_rule(rule: object, number: int) -> Rule:
     if not _ID.fullmatch(made.id):
         raise ComponentError(f"{made.id!r} is no rule id", f"rules[{number}].id", "lower case letters, digits and -")
     _expect(made.action, ACTIONS, f"rules[{number}].action", "action")
-    return msgspec.structs.replace(made, loose=True)
+    return msgspec.structs.replace(made, lane=2)
 
 
 def _acting(rule: Rule | KeyRule, config: RedactConfig, pack_of: dict[str, str]) -> Rule | KeyRule:

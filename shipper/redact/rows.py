@@ -18,16 +18,19 @@ from shipper.redact.action import STRICTNESS, Replacer
 from shipper.redact.escapes import shadow, snap
 from shipper.redact.keys import KeyFinder
 from shipper.redact.members import Member, enclosing, is_key, members, removals
-from shipper.redact.rule import KeyRule, Rule
+from shipper.redact.rule import KeyRule, Rule, at_boundary
 from shipper.redact.validators import VALIDATORS, Validator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from shipper.redact.screen import Hits
 
 KEYS = 1 << 16
 """The number under which the screen of all key rules reports."""
+
+EVERYWHERE = -1
+"""The end of a hit that stands for the whole row."""
 
 _LITERAL = re.compile(rb"[0-9.eE+-]+|true|false")
 _LITERAL_CHARACTERS = b"0123456789.eE+-truefalsn"
@@ -36,6 +39,16 @@ _SEPARATOR = re.compile(rb"[:=]")
 
 Edits = list[tuple[int, int, bytes]]
 """(start, end, replacement), in order, without overlap."""
+
+
+class _Search(msgspec.Struct, frozen=True):
+    """A rule compiled: `bounded` says that `at_boundary` must hold at its start."""
+
+    pattern: re.Pattern[bytes]
+    bounded: bool
+    validator: Validator | None
+    group: int
+    reach: int
 
 
 class Region(msgspec.Struct):
@@ -64,19 +77,21 @@ class Redacted(msgspec.Struct):
     """Where a block began (see `pem.py`) whose end is not in the row."""
 
 
+NOTHING = Redacted()
+"""A row with nothing to redact. Never changed."""
+
+
 class RowRedactor:
     """The rules, compiled for use on rows."""
 
-    def __init__(self, rules: Sequence[Rule | KeyRule], keys: KeyFinder, hash_key: bytes) -> None:
-        """Take the rules in order of precedence; `keys` numbers key rules by their position in it."""
+    def __init__(self, rules: Sequence[Rule | KeyRule], behind: Mapping[int, tuple[int, ...]], keys: KeyFinder, hash_key: bytes) -> None:
+        """Take the rules in order of precedence; `behind` says which stand behind a number the screen reports."""
         self.rules = rules
+        self.behind = behind
         self._keys = keys
-        self._patterns: dict[int, re.Pattern[bytes]] = {}
-        self._reach = [rule.reach if isinstance(rule, Rule) else -1 for rule in rules]
-        self._groups = [rule.group if isinstance(rule, Rule) else 0 for rule in rules]
+        self._searches: dict[int, _Search] = {}
         self._actions = [rule.action for rule in rules]
         kinds = [rule.validator if isinstance(rule, Rule) else "none" for rule in rules]
-        self._validators: list[Validator | None] = [None if kind in ("none", "pem") else VALIDATORS[kind] for kind in kinds]
         self._replacers = [Replacer(rule.id, kind, hash_key) for rule, kind in zip(rules, kinds, strict=True)]
         self.block_rule = kinds.index("pem") if "pem" in kinds else -1
         """The rule whose hits may go on in following rows, or -1."""
@@ -85,53 +100,55 @@ class RowRedactor:
         """Redact `row`; `hits` are the screen's (end, number) in it, ordered; `extra` are more regions of the block rule."""
         text = shadow(row)
         regions = self._regions(row, text, hits)
-        regions += [Region(start, end, self.block_rule, self._actions[self.block_rule]) for start, end in extra]
+        regions += [self._region(text, start, end, self.block_rule, False) for start, end in extra]
         if not regions:
-            return Redacted()
-        return self._replaced(row, text, _merged(regions, text) if len(regions) > 1 else regions)
+            return NOTHING
+        return self._replaced(row, text, _merged(regions) if len(regions) > 1 else regions)
 
     def every_place(self, row: bytes) -> Hits:
         """Hits that make `redact` search the whole row for every rule: what to do without a screen."""
         hits = [(found.end(), KEYS) for found in _SEPARATOR.finditer(row)]
-        return [(-1, number) for number, rule in enumerate(self.rules) if isinstance(rule, Rule)] + hits
+        return [(EVERYWHERE, number) for number in self.behind] + hits
 
     def _regions(self, row: bytes, text: bytes, hits: Hits) -> list[Region]:
         regions: list[Region] = []
         done: dict[int, int] = {}
-        for end, number in hits:
-            if end > 0 and done.get(number, 0) >= end:
-                continue
-            if number == KEYS:
-                found = self._keys.find(row, text, end, _in_json_string(text, end))
-                if found:
+        for end, reported in hits:
+            if reported == KEYS:
+                if done.get(KEYS, 0) < end and (found := self._keys.find(row, text, end, _in_json_string(text, end))):
                     done[KEYS] = found.end
                     regions.append(self._region(text, found.start, found.end, found.rule, found.literal))
-            else:
-                done[number] = self._search(text, end, number, done.get(number, 0), regions)
+                continue
+            for number in self.behind[reported]:
+                past = done.get(number, 0)
+                if end == EVERYWHERE or past < end:
+                    done[number] = self._search(text, end, number, past, regions)
         return regions
 
-    def _search(self, text: bytes, end: int, number: int, done: int, regions: list[Region]) -> int:
+    def _search(self, text: bytes, end: int, number: int, past: int, regions: list[Region]) -> int:
         """Search for one rule, add what is found; return up to where the row is dealt with for this rule."""
-        pattern = self._patterns.get(number) or self._compiled(number)
-        validator, group = self._validators[number], self._groups[number]
-        reach = self._reach[number]
-        start = done if reach < 0 or end < 0 else max(done, end - reach)
+        search = self._searches.get(number) or self._made(number)
+        pattern, bounded, validator, group = search.pattern, search.bounded, search.validator, search.group
+        start = past if search.reach < 0 or end == EVERYWHERE else max(past, end - search.reach)
         while found := pattern.search(text, start):
             first, last = found.span(group)
-            if first >= 0 and (validator is None or validator(text[first:last])):
-                regions.append(self._region(text, first, last, number, False))
-                if end >= 0:
-                    return max(found.end(), found.start() + 1)
-                start = max(found.end(), found.start() + 1)
-            else:
-                start = found.start() + 1
+            start = found.start() + 1
+            if first < 0 or (bounded and not at_boundary(text, start - 1)) or (validator and not validator(text[first:last])):
+                continue
+            regions.append(self._region(text, first, last, number, False))
+            start = max(found.end(), start)
+            if end != EVERYWHERE:
+                return start
         return len(text) + 1
 
-    def _compiled(self, number: int) -> re.Pattern[bytes]:
+    def _made(self, number: int) -> _Search:
+        """Compile a rule when it first fires: most never do."""
         rule = self.rules[number]
         assert isinstance(rule, Rule)
-        pattern = self._patterns[number] = rule.exact()
-        return pattern
+        pattern, bounded = rule.exact()
+        validator = None if rule.validator in ("none", "pem") else VALIDATORS[rule.validator]
+        made = self._searches[number] = _Search(pattern, bounded, validator, rule.group, rule.reach)
+        return made
 
     def _region(self, text: bytes, start: int, end: int, number: int, literal: bool) -> Region:
         start, end = snap(text, start, end)
@@ -195,7 +212,7 @@ def _named(found: list[Member], region: Region) -> tuple[str, ...]:
     return (f"redacted:{member.path}",) if member else ()
 
 
-def _merged(regions: list[Region], text: bytes) -> list[Region]:
+def _merged(regions: list[Region]) -> list[Region]:
     """Regions without overlap: each the union of those that overlapped, named by the first, with the strictest action."""
     regions.sort(key=lambda region: (region.start, -region.end, region.number))
     merged = [regions[0]]

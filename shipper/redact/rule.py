@@ -19,8 +19,8 @@ import msgspec
 
 from shipper.redact.validators import VALIDATORS
 
-LEFT = rb"(?:(?<![0-9A-Za-z])|(?<=\x02[bfnrt])|(?<=\x02u[0-9a-fA-F]{4}))"
-"""`\\b` at the left of an exact pattern, on the shadow (0x02 closes a shadowed backslash)."""
+_ALNUM = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_NESTED_ESCAPE = re.compile(rb"\x02(?:[bfnrt]|u[0-9a-fA-F]{4})\Z")
 RIGHT = rb"(?![0-9A-Za-z])"
 SCREEN_LEFT = rb"(?:\b|_|\\[bfnrt]|\\u[0-9a-fA-F]{4})"
 """`\\b` at the left of a screen, on the raw block."""
@@ -44,13 +44,18 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     group: int = 0
     validator: str = "none"
     action: str = "mask"
-    loose: bool = False
-    """Whether the screen has no literal to hold on to: it then runs in the second database, so as not to slow the first."""
+    lane: int = 0
+    """The database its screen is compiled into: 0 for screens with a literal to hold on to, 1 for runs of digits and the like,
+    2 for the rest (rules of the user's own among them), so that one bad pattern does not slow the others. Rules with the
+    very same screen share one pattern."""
     match: list[str] = []
     no_match: list[str] = []
 
-    def exact(self) -> re.Pattern[bytes]:
-        """Compile the deciding pattern. Raises re.error, or ValueError for what the gate does not support."""
+    def exact(self) -> tuple[re.Pattern[bytes], bool]:
+        """Compile the deciding pattern; the second value says that `at_boundary` must hold where it starts.
+
+        Raises re.error, or ValueError for what the gate does not support.
+        """
         if self.validator not in VALIDATORS:
             raise ValueError(f"unknown validator {self.validator!r}, expected one of {', '.join(VALIDATORS)}")
         flags, body = _split_flags(self.pattern)
@@ -58,10 +63,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         left = single and body.startswith(r"\b")
         right = single and body.endswith(r"\b") and not body.endswith(r"\\b")
         middle = body[2 if left else 0 : -2 if right else None].encode("ascii").replace(b"<sep>", _SEP)
-        compiled = re.compile(flags.encode() + (LEFT if left else b"") + b"(?:" + middle + b")" + (RIGHT if right else b""))
+        # Without a boundary in front, `re` finds the literal or the class the pattern begins with some ten times as fast.
+        compiled = re.compile(flags.encode() + (b"(?:%s)%s" % (middle, RIGHT) if right else middle))
         if self.group > compiled.groups:
             raise ValueError(f"group {self.group} asked for, the pattern has {compiled.groups}")
-        return compiled
+        return compiled, left
 
     def screened(self) -> bytes:
         """The screen as bytes. Raises ValueError where none is given and none can be derived."""
@@ -76,6 +82,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError("needs a `screen`: a wider pattern without look-around and back-references")
         text = body.encode("ascii").replace(b"<sep>", _SCREEN_SEP)
         return flags.encode() + (SCREEN_LEFT if left and self.screen else b"") + b"(?:" + text + b")"
+
+
+def at_boundary(text: bytes, place: int) -> bool:
+    """Whether a leading `\\b` holds at `place` of a shadow: no ASCII letter or digit before, or a nested escape just ended."""
+    if place == 0 or text[place - 1] not in _ALNUM:
+        return True
+    return _NESTED_ESCAPE.search(text, max(0, place - 6), place) is not None
 
 
 class KeyRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,17 +8,16 @@ RULES
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Protocol
 
 ENGINES = ("hyperscan", "re2")
 HITS_MAX = 1 << 16
 """Hits of one scan; a block that has more is an attack on memory, and is searched row by row without a screen."""
 
 Hits = list[tuple[int, int]]
+Patterns = Sequence[tuple[int, bytes]]
 
 
 class DatabaseCache(Protocol):
@@ -65,23 +64,21 @@ def choose_engine(wanted: str | None) -> str:
     if wanted == "re2":
         return "re2"
     try:
-        usable = find_spec("hyperscan") is not None and __import__("hyperscan") is not None
+        import_module("hyperscan")
     except ImportError:
-        usable = False
-    return "hyperscan" if usable else "re2"
+        return "re2"
+    return "hyperscan"
 
 
-def make_screen(
-    engine: str, tight: Sequence[tuple[int, bytes]], loose: Sequence[tuple[int, bytes]], guards: Mapping[str, bytes], cache: DatabaseCache | None
-) -> Screen:
-    """Compile (number, pattern) pairs: `tight` ones have literals to hold on to, `loose` ones get a database of their own.
+def make_screen(engine: str, lanes: Sequence[Patterns], guards: Mapping[str, bytes], cache: DatabaseCache | None) -> Screen:
+    """Compile (number, pattern) pairs; each lane is a database of its own, the first one also has the guards.
 
     Raises ScreenError for a pattern the engine refuses.
     """
     if engine == "hyperscan":
         from shipper.redact.screen_hyperscan import HyperscanScreen
 
-        return HyperscanScreen(tight, loose, guards, cache)
+        return HyperscanScreen(lanes, guards, cache)
     from shipper.redact.screen_re2 import Re2Screen
 
-    return Re2Screen([*tight, *loose], guards)
+    return Re2Screen([pair for lane in lanes for pair in lane], guards)

@@ -1,7 +1,7 @@
 """Hyperscan engine: all patterns at once, at 1 to 10 GB/s. Compiled databases are cached, as compiling takes a second.
 
 RULES
-- Patterns without a literal to hold on to (digits, mostly) drag a joint database down, so they have one of their own.
+- Patterns without a literal to hold on to (digits, mostly) drag a joint database down, so they have one of their own: a lane.
 - Guards fire often and are only asked once: SINGLEMATCH. Rules report every match.
 - A cached database is taken only if its checksum holds and Hyperscan accepts it (version, CPU, CRC); otherwise it is
   compiled again.
@@ -10,29 +10,29 @@ RULES
 from __future__ import annotations
 
 from hashlib import sha256
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import hyperscan
 
-from shipper.redact.screen import HITS_MAX, DatabaseCache, Hits, ScreenError, TooManyHits
+from shipper.redact.screen import HITS_MAX, DatabaseCache, Hits, Patterns, ScreenError, TooManyHits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+VERSION = version("hyperscan")
 _DIGEST = 32
 _GUARDS_FROM = 1 << 20
 
 
 class HyperscanScreen:
-    """Two databases, scanned one after the other."""
+    """Databases, scanned one after the other."""
 
-    def __init__(
-        self, tight: Sequence[tuple[int, bytes]], loose: Sequence[tuple[int, bytes]], guards: Mapping[str, bytes], cache: DatabaseCache | None
-    ) -> None:
-        """Load or compile both. Raises ScreenError for a pattern Hyperscan refuses."""
+    def __init__(self, lanes: Sequence[Patterns], guards: Mapping[str, bytes], cache: DatabaseCache | None) -> None:
+        """Load or compile one database a lane. Raises ScreenError for a pattern Hyperscan refuses."""
         self._guards = list(guards)
-        numbered = [*tight, *((_GUARDS_FROM + number, pattern) for number, pattern in enumerate(guards.values()))]
-        self._databases = [_database(patterns, cache) for patterns in (numbered, loose) if patterns]
+        numbered = [(_GUARDS_FROM + number, pattern) for number, pattern in enumerate(guards.values())]
+        self._databases = [_database(patterns, cache) for patterns in ([*lanes[0], *numbered], *lanes[1:]) if patterns]
 
     def scan(self, block: bytes) -> tuple[Hits, frozenset[str]]:
         """See `Screen.scan`."""
@@ -55,11 +55,11 @@ class HyperscanScreen:
         return hits, frozenset([self._guards[number] for number in fired])
 
     def size(self) -> int:
-        """Bytes of both databases."""
+        """Bytes of all databases."""
         return sum(database.size() for database in self._databases)
 
 
-def _database(patterns: Sequence[tuple[int, bytes]], cache: DatabaseCache | None) -> hyperscan.Database:
+def _database(patterns: Patterns, cache: DatabaseCache | None) -> hyperscan.Database:
     if cache is None:
         return _compiled(patterns)
     key = _key(patterns)
@@ -72,11 +72,11 @@ def _database(patterns: Sequence[tuple[int, bytes]], cache: DatabaseCache | None
     return made
 
 
-def _key(patterns: Sequence[tuple[int, bytes]]) -> str:
+def _key(patterns: Patterns) -> str:
     """What a compiled database depends on: the patterns, Hyperscan's version and the CPU's features it was compiled for."""
     probe = hyperscan.Database()
     probe.compile(expressions=[b"a"], ids=[0], flags=[0])
-    text = repr((hyperscan.__version__, probe.info(), list(patterns), _GUARDS_FROM))
+    text = repr((VERSION, probe.info(), list(patterns), _GUARDS_FROM))
     return sha256(text.encode()).hexdigest()
 
 
@@ -91,7 +91,7 @@ def _loaded(kept: bytes | None) -> hyperscan.Database | None:
     return database
 
 
-def _compiled(patterns: Sequence[tuple[int, bytes]]) -> hyperscan.Database:
+def _compiled(patterns: Patterns) -> hyperscan.Database:
     database = hyperscan.Database()
     flags = [hyperscan.HS_FLAG_SINGLEMATCH if number >= _GUARDS_FROM else 0 for number, _ in patterns]
     try:
@@ -101,7 +101,7 @@ def _compiled(patterns: Sequence[tuple[int, bytes]]) -> hyperscan.Database:
     return database
 
 
-def _refused(patterns: Sequence[tuple[int, bytes]]) -> int:
+def _refused(patterns: Patterns) -> int:
     for number, pattern in patterns:
         try:
             hyperscan.Database().compile(expressions=[pattern], ids=[number], flags=[0])

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import re2
 
-from shipper.redact.screen import HITS_MAX, Hits, ScreenError, TooManyHits
+from shipper.redact.screen import HITS_MAX, Hits, Patterns, ScreenError, TooManyHits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 _MEMORY_BYTES = 64 << 20
 
@@ -33,7 +33,7 @@ def _options() -> Any:
 class Re2Screen:
     """All patterns as one set, and each alone."""
 
-    def __init__(self, patterns: Sequence[tuple[int, bytes]], guards: Mapping[str, bytes]) -> None:
+    def __init__(self, patterns: Patterns, guards: Mapping[str, bytes]) -> None:
         """Compile. Raises ScreenError for a pattern RE2 refuses."""
         self._guards = list(guards)
         self._numbers = [number for number, _ in patterns]

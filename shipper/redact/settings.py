@@ -23,7 +23,7 @@ class CustomRule(ComponentConfig, frozen=True, kw_only=True):
     group: int = 0
     """The group of `pattern` that is masked; 0 is all of it."""
     validator: str = "none"
-    """A check beyond the pattern: none, luhn_card, iban, jwt, ssn, phone, address, mixed."""
+    """A check beyond the pattern: none, luhn_card, iban, jwt, basic, ssn, phone, address."""
     action: str = "mask"
     """mask, hash, partial, drop_field or drop_event."""
     match: list[str] = []

@@ -72,7 +72,11 @@ _CODES_2 = set(
     "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94"
     " 95 98".split()
 )
-_ZONES_3 = {"21", "22", "23", "24", "25", "26", "29", "35", "37", "38", "42", "50", "59", "67", "68", "69", "80", "85", "87", "88", "96", "97", "99"}
+_ZONES_3 = set("21 22 23 24 25 26 29 35 37 38 42 50 59 67 68 69 80 85 87 88 96 97 99".split())
+_UNASSIGNED = set(
+    "210 214 215 217 219 259 292 293 294 295 296 384 388 422 424 425 426 427 428 429 693 694 695 696 697 698 699 801 802 803 804 805"
+    " 806 807 809 851 854 857 858 859 871 872 873 874 875 876 877 884 885 887 889 969 978 990 991 997 999".split()
+)
 
 
 def digits(found: bytes) -> bytes:
@@ -113,6 +117,15 @@ def jwt(found: bytes) -> bool:
     return isinstance(decoded, dict) and "alg" in decoded
 
 
+def basic(found: bytes) -> bool:
+    """Whether this is base64 of `user:password` (RFC 7617): printable, with a colon. Keeps `basic training` out."""
+    try:
+        decoded = binascii.a2b_base64(found + b"=" * (-len(found) % 4))
+    except ValueError:
+        return False
+    return b":" in decoded and all(byte >= 0x20 for byte in decoded)
+
+
 def ssn(found: bytes) -> bool:
     """Whether a US social security number can have been assigned: no area 000, 666 or 9xx, no zero group or serial."""
     number = digits(found)
@@ -122,7 +135,7 @@ def ssn(found: bytes) -> bool:
 def phone(found: bytes) -> bool:
     """Whether this is an international number: `+`, an assigned country code, 8 to 15 digits in all."""
     number = digits(found).decode()
-    known = number[:1] in _CODES_1 or number[:2] in _CODES_2 or number[:2] in _ZONES_3
+    known = number[:1] in _CODES_1 or number[:2] in _CODES_2 or (number[:2] in _ZONES_3 and number[:3] not in _UNASSIGNED)
     if not known or not 8 <= len(number) <= 15:
         return False
     return number[:1] != "1" or (len(number) == 11 and number[1] not in "01" and number[4] not in "01")
@@ -152,6 +165,7 @@ VALIDATORS: dict[str, Validator] = {
     "luhn_card": luhn_card,
     "iban": iban,
     "jwt": jwt,
+    "basic": basic,
     "ssn": ssn,
     "phone": phone,
     "address": address,

@@ -13,13 +13,15 @@ from collections.abc import Generator
 from enum import Enum
 from heapq import heappop, heappush
 from itertools import count
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from shipper.source.events import Got, Open, Opened, OpenFailed, Read, ReadFailed
 from shipper.source.identity import GUARD_BYTES, HEAD_BYTES, digest, guard_size
-from shipper.source.known import Known, Stream, Table
+
+if TYPE_CHECKING:
+    from shipper.source.known import Known, Stream, Table
 
 
 class Verdict(Enum):
@@ -82,19 +84,26 @@ class Examiner:
             heappush(self._queue, (not urgent, known.mtime_s, next(self._order), known))
 
     def __bool__(self) -> bool:
+        """Whether anybody waits or is under examination."""
         return bool(self._queue) or self._steps is not None
 
     def start(self, busy: Known | None) -> Question | None:
         """Begin with the next file, other than `busy` (whose bytes are being cut right now)."""
+        aside = None
+        question: Question | None = None
         while self._queue and self._steps is None:
-            if self._queue[0][3] is busy:
-                return None
-            known = heappop(self._queue)[3]
+            item = heappop(self._queue)
+            known = item[3]
+            if known is busy:
+                aside = item
+                continue
             known.queued = False
             if self._table.files.get(known.key) is known:
                 self.known, self._steps = known, _examine(known, self._table)
-                return next(self._steps)
-        return None
+                question = next(self._steps)
+        if aside is not None:
+            heappush(self._queue, aside)
+        return question
 
     def answer(self, answer: Answer) -> Question | Finding:
         """Go on with the answer to the last question."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import field
+
 from shipper.config.fields import ComponentConfig, Duration, FilePath
 
 Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1"]
@@ -21,7 +23,7 @@ class File:
 
         include: list[FilePath]
         """Globs of the files to follow; `**` matches directories of any depth."""
-        exclude: list[FilePath] = []
+        exclude: list[FilePath] = field(default_factory=list)
         """Globs of files to leave out; one without a slash is compared with the name alone."""
         ignore_older: Duration | None = None
         """Leave out files that were last changed longer ago, unless they have been begun."""
@@ -29,7 +31,7 @@ class File:
         """How the files are encoded. `utf-16` goes by the byte order mark."""
         start: Literal["beginning", "end"] = "beginning"
         """Where to start in files that are there on the very first run. Files that appear later are read from their first byte."""
-        roots: list[FilePath] = []
+        roots: list[FilePath] = field(default_factory=list)
         """Directories that files may lie in after symbolic links are resolved, besides the literal part of each include; left
         out, `/var/log` and `/var/lib/docker/containers`."""
         poll: bool = False

@@ -9,12 +9,15 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from shipper.source.events import Entry, StreamState
 from shipper.source.identity import NOTHING, Fingerprint, Trail
 from shipper.source.names import is_rotated, origins, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 FILES = 100_000
 Key = tuple[int, int]
@@ -243,11 +246,11 @@ class Table:
         """The file under a live name that `known` may be a copy of."""
         for path in origins(known.path):
             other = self.paths.get(path)
-            if other is None or other is known or other.stream is None or other.path != path:
-                continue
-            shown = other.stream.print
-            if (shown.length > len(head) and head) or shown.matches(head):
-                return other
+            while other is not None and other is not known:
+                shown = other.stream.print if other.stream is not None and not other.stream.ended else None
+                if shown is not None and (shown.length > len(head) or shown.matches(head)):
+                    return other
+                other = other.after
         return None
 
     def family_head(self, path: str) -> Known | None:

@@ -11,8 +11,8 @@ RULES
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from errno import EBADF, ESTALE
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,6 +20,9 @@ from shipper.source.events import Close, Command, Consumed, Ended, Feed, Got, No
 from shipper.source.identity import GUARD_BYTES, digest, guard_size
 from shipper.source.known import Key, Known, Phase, Stream, Table
 from shipper.source.turns import Timers, Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _BACKOFF_S = (1.0, 60.0)
 
@@ -41,6 +44,14 @@ class Limits(msgspec.Struct, frozen=True):
     open_files: int = 512
 
 
+LIMITS = Limits()
+
+
+def _before(stream: Stream) -> int:
+    """How many bytes before its position are read again: the guard, or all while the fingerprint knows bytes still unread."""
+    return stream.position if stream.position < stream.print.length else guard_size(stream.position)
+
+
 class Reading:
     """The reading half of the tail."""
 
@@ -56,7 +67,9 @@ class Reading:
         self.paused = False
         self.draining = False
         self._fed_to = 0
-        self._final = False
+        self._short = False
+        """The window was not filled, though the file does not end there."""
+        self._asked_to = 0
         self._opened = 0
         self._idle: OrderedDict[Key, Known] = OrderedDict()
 
@@ -75,26 +88,31 @@ class Reading:
                 continue
             self.current, self.fed = known, False
             self._idle.pop(known.key, None)
-            before = guard_size(stream.position)
+            before = _before(stream)
             limit = self._limits.read_size_bytes
             if stream.cut is not None and stream.position < stream.cut:
                 limit = min(limit, stream.cut - stream.position)
+            self._asked_to = stream.position + limit
             return Read(known.handle, stream.position - before, before + limit)
         return None
 
     def got(self, event: Got, now: float) -> Known | None:
         """Feed what was read. Returns the file if its bytes are not what they were: it was truncated."""
         known, self.current = self.current, None
-        assert known is not None and known.stream is not None
+        assert known is not None
         stream = known.stream
+        assert stream is not None
         known.read_at, known.backoff_s = now, 0.0
-        before = guard_size(stream.position)
-        if event.size_now < stream.position:
+        before = _before(stream)
+        if event.size_now < max(stream.position, stream.print.length):
             return known
         if len(event.data) < before:
             self.timers.arm("read", known, now + self._limits.linger_s)
             return None
-        if stream.guard is not None and digest(event.data[:before]) != stream.guard:
+        guard = event.data[max(0, before - GUARD_BYTES) : before]
+        if stream.guard is not None and digest(guard) != stream.guard:
+            return known
+        if not event.offset and len(event.data) >= stream.print.length and not stream.print.matches(event.data):
             return known
         if known.final and event.size_now > known.size:
             known.final = False
@@ -119,7 +137,8 @@ class Reading:
             return
         if final:
             stream.cut, stream.state = end, None
-        self.current, self.fed, self._fed_to, self._final = known, True, end, final
+        self.current, self.fed, self._fed_to = known, True, end
+        self._short = end < min(event.size_now, self._asked_to)
         self._say(Feed(stream.id, event.data[start - event.offset :], start, final))
 
     def consumed(self, event: Consumed, now: float) -> None:
@@ -131,6 +150,8 @@ class Reading:
         progress = self._advance(stream, event)
         if self._fed_to < known.size and progress:
             self.turns.add(known)
+        elif self._fed_to < known.size and self._short:
+            self.timers.arm("read", known, now + self._limits.linger_s)
         else:
             self.at_end(known, now)
 

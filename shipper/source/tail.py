@@ -16,20 +16,47 @@ whatever `start` says: open-telemetry/otel-arrow, filelog receiver design. Copie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from errno import EMFILE, ENFILE, ENOENT, ESTALE
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from shipper.source.events import (
-    Began, Command, Consumed, Drain, Drained, Ended, Entry, Event, Got, Listed, ListSiblings, Lost, Note, Noticed, Opened,
-    OpenFailed, Paused, ReadFailed, Resume, Resumed, Scan, Settled, SiblingsListed, StreamState, WatchFailed,
+    Began,
+    Command,
+    Consumed,
+    Drain,
+    Drained,
+    Ended,
+    Entry,
+    Event,
+    Got,
+    Listed,
+    ListSiblings,
+    Lost,
+    Note,
+    Noticed,
+    Opened,
+    OpenFailed,
+    Paused,
+    ReadFailed,
+    Resume,
+    Resumed,
+    Scan,
+    Settled,
+    SiblingsListed,
+    StreamState,
+    WatchFailed,
 )  # fmt: skip
 from shipper.source.examine import Examiner, Finding, Verdict
-from shipper.source.file import File
 from shipper.source.identity import Fingerprint
 from shipper.source.known import Known, Phase, Stream, Table
 from shipper.source.names import family, is_compressed, is_related, is_rotated, split
-from shipper.source.reading import Limits, Reading
+from shipper.source.reading import LIMITS, Limits, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from shipper.source.file import File
 
 _SCAN_COST_S = 200e-6
 
@@ -37,7 +64,7 @@ _SCAN_COST_S = 200e-6
 class Tail:
     """Follows the files of one source."""
 
-    def __init__(self, config: File.Config, mint: Callable[[], str], limits: Limits = Limits()) -> None:
+    def __init__(self, config: File.Config, mint: Callable[[], str], limits: Limits = LIMITS) -> None:
         """`mint` returns a new identity: 128 random bits as 22 characters of base64url."""
         self._config, self._mint, self._limits = config, mint, limits
         self._out: list[Command] = []
@@ -53,6 +80,7 @@ class Tail:
         """Sibling listings that are outstanding, by path: who lay there, and when it was last changed."""
         self._scanning = False
         self._scans = 0
+        self._last_scan_s = 0.0
         self._whole = False
         """There was a complete scan."""
         self._scan_at: float | None = None
@@ -201,6 +229,7 @@ class Tail:
         for known in table.surplus():
             table.forget(known)
         self._refuse(event)
+        self._last_scan_s = event.wall_s
         self._scans += 1
         if event.complete:
             self._whole, self._fresh = True, False
@@ -251,8 +280,7 @@ class Tail:
                 self._consider(known)
             return
         stream.mtime_s, stream.state = entry.mtime_s, None
-        stream.size = max(stream.size, entry.size)
-        if stream.ended:
+        if stream.ended or self._reading.paused:
             self._examiner.add(known)
         else:
             self._reading.turns.add(known)
@@ -262,11 +290,13 @@ class Tail:
         table = self._table
         last = table.paths.get(entry.path)
         known = table.add(entry)
-        if last is not None:
+        if table.paths.get(family(entry.path), known) is not known:
+            known.rotated = True
+        elif last is not None:
             self._rotated(entry.path, last, last.mtime_s)
             self._follow(last, known)
-        elif table.family_head(entry.path) is not None:
-            known.rotated = True
+        elif self._whole:
+            self._list(entry.path, None, self._last_scan_s)
         if self._fresh and self._config.start == "end":
             known.begin = entry.size
         self._consider(known)
@@ -299,7 +329,7 @@ class Tail:
             return
         self._table.leave(known)
         stream = known.stream
-        if stream is None and (known.phase is not Phase.NEW or known.handle is not None):
+        if stream is None and known.phase not in (Phase.NEW, Phase.EMPTY):
             self._drop(known)
         elif stream is not None and stream.ended and known.handle is None:
             pass
@@ -327,8 +357,8 @@ class Tail:
         """Another file lies at `path` than `last`: read that to its end, and find what came between."""
         if last.path == path or last.stream is not None:
             last.rotated = last.sought = True
-        if last.phase is Phase.ACTIVE and last.stream is not None and not last.stream.ended:
-            self._reading.turns.add(last)
+        if last.phase is Phase.ACTIVE:
+            self._examiner.add(last, urgent=True)
         self._list(path, last, mtime_s)
 
     def _list(self, path: str, last: Known | None, mtime_s: float) -> None:
@@ -383,6 +413,8 @@ class Tail:
             self._move(known, entry.path, outside=True)
         if known.phase is Phase.NEW or (known.phase is Phase.HELD and table.orphans):
             self._examiner.add(known, urgent=known.phase is Phase.HELD)
+        elif known.phase is Phase.EMPTY and entry.size:
+            self._changed(known, entry)
         elif known.outside and (entry.size != known.size or entry.mtime_s != known.mtime_s):
             self._changed(known, entry)
         return known
@@ -393,7 +425,7 @@ class Tail:
         found += between
         if live is not None and live is not last:
             found.append(live)
-        for first, second in zip(found, found[1:], strict=False):
+        for first, second in pairwise(found):
             if second is live and second.after is not None and first is not last:
                 self._unfollow(second)
             self._follow(first, second)
@@ -405,12 +437,14 @@ class Tail:
 
     def _not_found(self, known: Known) -> None:
         """It has no name any more that is known."""
+        if known.key in self._table.listed:
+            return
         if known.handle is not None:
             if known.phase is Phase.ACTIVE:
                 self._reading.turns.add(known)
             return
         stream = known.stream
-        if stream is None and known.phase is Phase.NEW and known.mintable:
+        if stream is None and known.phase is Phase.NEW and known.mintable and known.size:
             self._out.append(Note("missed", known.path, {"bytes": known.size}))
         if stream is not None and not stream.ended:
             self._lose(known, "vanished")
@@ -477,6 +511,7 @@ class Tail:
         stream = known.stream
         assert stream is not None
         known.backoff_s = 0.0
+        stream.size, stream.state = max(stream.size, known.size), None
         if stream.ended and stream.position < known.size:
             stream.ended, stream.state = False, None
             self._out.append(Began(stream.snapshot(stream.settled), minted=False))
@@ -626,7 +661,7 @@ class Tail:
     def _abandon(self, stream: Stream, cause: str) -> None:
         """Nobody can give the rest of a stream."""
         missing = max(0, stream.size - stream.next_offset)
-        if missing or cause == "vanished":
+        if missing:
             self._out.append(Lost(stream.id, missing, cause))
         self._out.append(Note("lost" if missing else "ended", stream.path, {"bytes": missing, "cause": cause}))
         stream.ended, stream.state, stream.size = True, None, stream.next_offset

@@ -8,12 +8,14 @@ RULES
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import count
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from shipper.source.known import Known
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shipper.source.known import Known
 
 Subject = TypeVar("Subject")
 _LIVE_TURNS = 3
@@ -48,6 +50,7 @@ class Turns:
         return known
 
     def __bool__(self) -> bool:
+        """Whether anybody waits."""
         return bool(self._live or self._backlog)
 
 

@@ -52,6 +52,8 @@ SAMPLE_BYTES_MAX = 4096
 SAMPLES_BYTES_MAX = 4 << 20
 """All samples together; beyond, new ones are cut short."""
 SAMPLE_CUT_BYTES = 256
+CLOSED_MAX = 1000
+"""So many summaries of forgotten buckets do not wait for the next look: they are due at once."""
 LINGER_S = 1.0
 """A summary waits this long at least: an event time gone wild may close buckets early, but not more often than this."""
 _OURS = frozenset({"@timestamp", "message", "host", "log", "client", "shipper"})
@@ -170,7 +172,7 @@ class Throttle:
         return mask
 
     def _limit(self, columns: Columns, now: float, mask: list[bool] | None) -> None:
-        """Go through the selected rows, in order. The one loop with Python per row, 0.4 us each."""
+        """Go through the selected rows, in order. The one loop with Python per row: 0.8 us each, with their selection."""
         find, touch, allowance = self._buckets.get, self._buckets.move_to_end, self._allowance
         for row, key, floor, cost in zip(*self._selected(columns, now, mask), strict=False):
             bucket = find(key)
@@ -189,11 +191,11 @@ class Throttle:
         self, columns: Columns, now: float, mask: list[bool] | None
     ) -> tuple[Iterable[int], Iterable[Key], Iterable[int], Iterable[int]]:
         """Of each selected row: its number, its bucket's key, what its key had earned before its second, its cost."""
+        rows: Sequence[int] = range(columns.count) if mask is None else list(compress(range(columns.count), mask))
 
         def pick(values: Sequence[Any]) -> Sequence[Any]:
-            return values if mask is None else list(compress(values, mask))
+            return values if mask is None else list(map(values.__getitem__, rows))
 
-        rows = pick(range(columns.count))
         seconds = pick(columns.seconds) if self._by_event else [int(now)] * len(rows)
         values = [bounded(pick(columns.column(name))) for name in self._config.key]
         period = repeat(self._period)
@@ -212,6 +214,8 @@ class Throttle:
             if oldest.summary is not None:
                 del self._open[oldest.summary]
                 self._closed.append(oldest.summary)
+                if len(self._closed) >= CLOSED_MAX:
+                    self._examine_at = now
         return bucket
 
     def _hold(self, columns: Columns, row: int, bucket: _Bucket, now: float) -> None:
@@ -220,7 +224,8 @@ class Throttle:
         if summary is None:
             room = SAMPLE_BYTES_MAX if self._samples_bytes < SAMPLES_BYTES_MAX else SAMPLE_CUT_BYTES
             summary = bucket.summary = Summary(self._config, bucket, columns, row)
-            summary.sample = (columns.rows[row] + b"}")[:room] if len(columns.rows[row]) < room else columns.rows[row][:room]
+            sample = columns.rows[row]
+            summary.sample = sample + b"}" if len(sample) < room else sample[:room]
             summary.held_at = now
             self._samples_bytes += len(summary.sample)
             self._open[summary] = None

@@ -42,7 +42,7 @@ def test_all_secrets_of_the_workload_are_masked() -> None:
 def test_redacted_reaches_nested_values_and_keeps_what_is_no_secret() -> None:
     """Lists and objects are walked; a number with a wrong check digit is no card."""
     assert redacted({"a": [{"Pass-Word": "x"}, "card 4111 1111 1111 1112"], "n": 1}) == {
-        "a": [{"Pass-Word": "[REDACTED:Pass-Word]"}, "card 4111 1111 1111 1112"],
+        "a": [{"Pass-Word": "[REDACTED:key]"}, "card 4111 1111 1111 1112"],
         "n": 1,
     }
     assert redacted("card 4111-1111-1111-1111.") == "card [REDACTED:card]."

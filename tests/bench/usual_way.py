@@ -133,7 +133,7 @@ Replacement = str | Callable[[re.Match[str]], str]
 RULES: list[tuple[re.Pattern[str], Replacement]] = [
     (re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"), "[REDACTED:email]"),
     (re.compile(r"\b(?:4\d{3}|5[1-5]\d\d)([ -]?)\d{4}\1\d{4}\1\d{4}\b"), _card),
-    (re.compile(r"(?i:bearer) +[A-Za-z0-9._~+/=-]{16,}"), "[REDACTED:bearer]"),
+    (re.compile(r"(?i:(bearer)) +[A-Za-z0-9._~+/=-]{16,}"), r"\1 [REDACTED:bearer]"),
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), "[REDACTED:aws-access-key-id]"),
     (re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36}\b"), "[REDACTED:github-token]"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+"), "[REDACTED:jwt]"),
@@ -149,7 +149,7 @@ def redacted(value: Any, key: str = "") -> Any:
     if isinstance(value, list):
         return [redacted(inner, key) for inner in value]
     if key.lower().replace("-", "").replace("_", "") in SECRET_KEYS:
-        return f"[REDACTED:{key}]"
+        return "[REDACTED:key]"
     if isinstance(value, str):
         for pattern, replacement in RULES:
             value = pattern.sub(replacement, value)

@@ -27,7 +27,12 @@ ITEMS = st.lists(
             CREATED,
             CONFLICT,
             {"create": {"status": 200}},
-            {"create": {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": 'quotes "status":201 here'}}},
+            {
+                "create": {
+                    "status": 429,
+                    "error": {"type": "es_rejected_execution_exception", "reason": 'quotes "status":201 here'},
+                }
+            },
         ]
     ),
     max_size=8,
@@ -83,7 +88,10 @@ def test_read_is_unknown_for_anything_but_one_item_a_document(body):
 
 def test_read_keeps_of_an_error_its_type_and_field():
     """The reason, which quotes the value, is gone."""
-    error = {"type": "document_parsing_exception", "reason": "[1:1] failed to parse field [age] of type [long] in document with id 'x'. Preview of field's value: 'S3CRET'"}
+    error = {
+        "type": "document_parsing_exception",
+        "reason": "[1:1] failed to parse field [age] of type [long] in document with id 'x'. Preview of field's value: 'S3CRET'",
+    }
     judged = reply.read(write([{"create": {"status": 400, "error": error}}]), 1)
     assert judged == [reply.Judged(Outcome.DEAD, 400, "document_parsing_exception", "age")]
     assert "S3CRET" not in repr(judged)
@@ -91,7 +99,11 @@ def test_read_keeps_of_an_error_its_type_and_field():
 
 def test_read_finds_the_field_in_the_cause():
     """Version 7 says the field in `caused_by` for some errors."""
-    error = {"type": "mapper_parsing_exception", "reason": "failed to parse", "caused_by": {"type": "illegal_argument_exception", "reason": "Duplicate field 'a'"}}
+    error = {
+        "type": "mapper_parsing_exception",
+        "reason": "failed to parse",
+        "caused_by": {"type": "illegal_argument_exception", "reason": "Duplicate field 'a'"},
+    }
     judged = reply.read(write([{"create": {"status": 400, "error": error}}]), 1)
     assert judged == [reply.Judged(Outcome.DEAD, 400, "mapper_parsing_exception", "a")]
 

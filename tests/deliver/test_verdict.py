@@ -50,7 +50,9 @@ def test_item_table_has_a_case_for_each_row():
     assert list(range(len(verdict.ITEMS))) == [row(*case[:3]) for case in ITEM_CASES]
 
 
-@pytest.mark.parametrize("error_type", ["mapper_parsing_exception", "strict_dynamic_mapping_exception", "illegal_argument_exception"])
+@pytest.mark.parametrize(
+    "error_type", ["mapper_parsing_exception", "strict_dynamic_mapping_exception", "illegal_argument_exception"]
+)
 def test_item_is_dead_when_the_document_itself_is_at_fault(error_type):
     """Mapping conflicts, strict mappings and field limits are for ever."""
     assert verdict.of_item(400, error_type, "Limit of total fields [1000] has been exceeded") is Outcome.DEAD
@@ -89,7 +91,10 @@ def test_request_table_has_a_case_for_each_row():
 @pytest.mark.parametrize(
     ("reason", "expected"),
     [
-        ("[1:123] failed to parse field [duration_ms] of type [float] in document with id 'x'. Preview of field's value: 'y'", "duration_ms"),
+        (
+            "[1:123] failed to parse field [duration_ms] of type [float] in document with id 'x'. Preview of field's value: 'y'",
+            "duration_ms",
+        ),
         ("failed to parse field [client.ip] of type [ip] in document with id 'x'", "client.ip"),
         ("[1:9] object mapping for [client] tried to parse field [client] as object, but found a concrete value", "client"),
         ("[1:2] mapping set to strict, dynamic introduction of [b] within [a] is not allowed", "a.b"),
@@ -108,7 +113,10 @@ def test_error_field_is_the_name_only(reason, expected):
     assert expected == verdict.error_field(reason)
 
 
-@pytest.mark.parametrize(("found", "expected"), [("mapper_parsing_exception", "mapper_parsing_exception"), ("", ""), ("a b", "other"), ("x" * 101, "other")])
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [("mapper_parsing_exception", "mapper_parsing_exception"), ("", ""), ("a b", "other"), ("x" * 101, "other")],
+)
 def test_clean_type_lets_only_words_through(found, expected):
     """A hostile sink cannot put text into our log by an error's type."""
     assert expected == verdict.clean_type(found)

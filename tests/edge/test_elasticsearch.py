@@ -9,6 +9,7 @@ import logging
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import msgspec
@@ -16,7 +17,7 @@ import pytest
 
 from shipper.config.fields import convert_scalar
 from shipper.deliver.courier import Courier
-from shipper.deliver.traffic import Bury, Buried, Failed, Note, Post, Queued, Replied, Settle
+from shipper.deliver.traffic import Buried, Bury, Failed, Note, Post, Queued, Replied, Settle
 from shipper.edge.output.elasticsearch import Elasticsearch
 from shipper.model import verdicts
 from shipper.model.errors import ComponentError
@@ -200,7 +201,9 @@ def test_output_does_not_read_a_reply_over_its_cap():
     assert 200 == second.status
 
 
-@pytest.mark.parametrize(("value", "expected"), [("7", 7.0), ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0), ("soon", None), ("-1", None)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("7", 7.0), ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0), ("soon", None), ("-1", None)]
+)
 def test_output_reads_retry_after(value, expected):
     """Seconds, dates, and rubbish."""
     with Server() as server:
@@ -259,6 +262,29 @@ def test_output_closes_while_a_post_is_stalled():
     with Server() as server:
         server.script.append(Behaviour("stall"))
         assert isinstance(asyncio.run(go(server.url)), Failed)
+
+
+def test_output_ends_its_thread_when_a_post_is_cancelled():
+    """A cancelled post leaves no thread behind that the process would wait for."""
+
+    async def go(url):
+        output = Elasticsearch(Elasticsearch.Config(hosts=[url]))
+        await output.open()
+        task = asyncio.create_task(output.post(Post(1, [BODY], 2, len(BODY))))
+        while not server.seen:
+            await asyncio.sleep(0.01)
+        threads = [thread for thread in threading.enumerate() if thread.name.startswith("elasticsearch")]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await output.close()
+        return threads
+
+    with Server() as server:
+        server.script.append(Behaviour("stall"))
+        threads = asyncio.run(go(server.url))
+        for thread in threads:
+            thread.join(10)
+        assert [False] == [thread.is_alive() for thread in threads]
 
 
 @pytest.mark.parametrize(
@@ -359,7 +385,9 @@ def test_output_and_courier_deliver_through_a_bad_day():
         return settled, letters
 
     with Server(ModelElastic(numbers=frozenset({"n"}))) as server:
-        server.script += [Behaviour(kind) for kind in ("cut_after_apply", "html", "429", "half", "empty", "half_reply", "wrong_count")]
+        server.script += [
+            Behaviour(kind) for kind in ("cut_after_apply", "html", "429", "half", "empty", "half_reply", "wrong_count")
+        ]
         settled, letters = asyncio.run(go(server.url))
     assert list(range(40)) == sorted(row for row, _ in settled)
     assert {("logs", key) for key in keys if key != "7"} == set(server.model.documents)
@@ -370,9 +398,13 @@ def test_output_and_courier_deliver_through_a_bad_day():
 
 def test_sink_answers_one_item_a_document():
     """The benchmark's sink: real per-item JSON, gzip or not, counts at the end."""
-    sink = subprocess.Popen([sys.executable, "-m", "tests.kit.fake_elastic"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    sink = subprocess.Popen(
+        [sys.executable, "-m", "tests.kit.fake_elastic"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     url = f"http://127.0.0.1:{int(sink.stdout.readline())}"
     plain, packed = (post(url, times=3, compression=kind) for kind in ("none", "gzip"))
     out, _ = sink.communicate(timeout=10)
-    assert {b'{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":201}}]}'} == {answer.body for answer in plain + packed}
+    assert {b'{"errors":false,"items":[{"create":{"status":201}},{"create":{"status":201}}]}'} == {
+        answer.body for answer in plain + packed
+    }
     assert (6, 12) == (json.loads(out)["requests"], json.loads(out)["documents"])

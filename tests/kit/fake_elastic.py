@@ -198,6 +198,9 @@ class _Http(ThreadingHTTPServer):
             except (ssl.SSLError, OSError):
                 return
             request.settimeout(None)
+            with request:
+                super().finish_request(request, client_address)
+            return
         super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -303,6 +303,17 @@ def test_full_table_forgets_the_bucket_unused_for_the_longest_and_lets_it_start_
     assert throttle.deadline() is None
 
 
+def test_summaries_of_forgotten_buckets_are_due_at_once_when_there_are_many() -> None:
+    """A flood of keys, each over its limit, does not pile up documents for a second."""
+    throttle = stage(key=["service"], keys_max=10)
+    rows = [{"service": row // 2} for row in range(2 * (module.CLOSED_MAX + 9))]
+    run(throttle, rows, [T0] * len(rows), now=5.0)
+    assert ([], 6.0) == (throttle.due(5.0), throttle.deadline())
+    more = [{"service": f"{row // 2}"} for row in range(4)]
+    throttle.process(laws.columns_of(more, throttle.reads, first=len(rows), seconds=[T0] * 4), 5.1)
+    assert (5.1, module.CLOSED_MAX + 1) == (throttle.deadline(), len(throttle.due(5.1)))
+
+
 def test_forgetting_a_bucket_is_not_counted_when_it_was_not_in_use() -> None:
     """Old buckets make room every day; that is no loss."""
     throttle = stage(keys_max=2)

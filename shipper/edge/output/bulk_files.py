@@ -99,7 +99,6 @@ class BulkFiles:
                 (self.directory / name).unlink()
             for name, length in state.items():
                 self._cut(name, length)
-            self._sync_directory(self.directory)
         except OSError as error:
             raise HostError(f"{self.directory}: cannot restore the output files: {error.strerror}") from None
         self.lengths = {name: length for name, length in state.items() if length}
@@ -204,7 +203,7 @@ class BulkFiles:
                 raise HostError(message, "put it back, or forget the progress of this output with `shipper state reset`")
 
     def _cut(self, name: str, length: int) -> None:
-        """Cut one file to a length, durably."""
+        """Cut one file to a length. Not fsynced: what comes back after a crash is cut again."""
         path = self.directory / name
         if not path.is_file():
             return
@@ -212,7 +211,6 @@ class BulkFiles:
         try:
             if os.fstat(descriptor).st_size > length:
                 os.ftruncate(descriptor, length)
-                os.fsync(descriptor)
         finally:
             os.close(descriptor)
 

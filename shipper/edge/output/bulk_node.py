@@ -1,7 +1,7 @@
 """A node class for `elastic_transport` that posts ready bytes and caps replies. Importing this imports elastic_transport.
 
 RULES
-- Nothing of a body is logged: `_log_request`, which prints bodies and replies at debug, does nothing here.
+- Nothing of a body is logged: `_log_request`, which prints bodies and replies at debug, is never called here.
 - TLS trusts the CA of the settings alone where one is given, else the system's; verification is on unless switched off.
   (Urllib3HttpNode adds certifi's roots to whatever is given, so that the pool is made here.)
 - A reply larger than `reply_max_bytes` is not read on; the connection is closed.
@@ -31,13 +31,10 @@ if TYPE_CHECKING:
 NDJSON = "application/x-ndjson"
 _CONNECT_TIMEOUT_S = 10.0  # a black hole is known by then, and another host may be tried
 _KINDS: tuple[tuple[type[Exception], str], ...] = (
+    (exceptions.NewConnectionError, "connect"),  # before the next one, which it is a kind of
     (exceptions.ConnectTimeoutError, "timeout"),
     (exceptions.ReadTimeoutError, "timeout"),
-    (exceptions.NewConnectionError, "connect"),
-    (exceptions.SSLError, "tls"),
-    (ssl.SSLError, "tls"),
     (exceptions.ProxyError, "connect"),
-    (exceptions.NameResolutionError, "connect"),
 )
 
 
@@ -79,17 +76,24 @@ _current = _Current()
 class _WatchedHttp(HTTPConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Say which connection the attempt uses, then send."""
-        if _current.attempt is not None:
-            _current.attempt.connection = self
+        _use(self)
         super().request(*args, **kwargs)
 
 
 class _WatchedHttps(HTTPSConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         """Say which connection the attempt uses, then send."""
-        if _current.attempt is not None:
-            _current.attempt.connection = self
+        _use(self)
         super().request(*args, **kwargs)
+
+
+def _use(connection: object) -> None:
+    """This thread's attempt is about to send on this connection; if it was aborted meanwhile, nothing is sent."""
+    attempt = _current.attempt
+    if attempt is not None:
+        attempt.connection = connection
+        if attempt.is_aborted:
+            raise UnansweredError("timeout")
 
 
 class _HttpPool(urllib3.HTTPConnectionPool):
@@ -133,6 +137,8 @@ class BulkNode(Urllib3HttpNode):
         }
         if config.scheme == "https":
             options["ssl_context"] = self._settings.tls
+            if self._settings.tls is not None and self._settings.tls.verify_mode is ssl.CERT_NONE:
+                urllib3.disable_warnings(exceptions.InsecureRequestWarning)  # the user said so; once a connection is noise
         if self._settings.proxy is not None:
             self._origin = self.base_url[: len(self.base_url) - len(self.path_prefix)]
             self.pool: Any = _proxy_manager(self._settings, options)
@@ -185,17 +191,19 @@ class BulkNode(Urllib3HttpNode):
         """Read a reply whole, and give the connection back; or close it."""
         limit = self._settings.reply_max_bytes
         try:
-            data: bytes = response.read(limit + 1)
-            if len(data) > limit:
-                raise UnansweredError("too_large_reply")
+            parts: list[bytes] = []
+            size = 0
+            # To the end: only a read that finds nothing more compares with the Content-Length.
+            while part := response.read(limit + 1 - size):
+                parts.append(part)
+                size += len(part)
+                if size > limit:
+                    raise UnansweredError("too_large_reply")
         except BaseException:
             response.close()
             raise
         response.release_conn()
-        return data
-
-    def _log_request(self, *_args: object, **_kwargs: object) -> None:
-        """Say nothing: see the module's rules."""
+        return b"".join(parts)
 
     def close(self) -> None:
         """Close idle connections."""

@@ -90,7 +90,7 @@ class Console:
 
 def _columns(part: bytes) -> tuple[Iterator[bytes], Iterator[bytes]]:
     """Action lines and document lines."""
-    lines = part.splitlines()
+    lines = part.split(b"\n")[:-1]
     return islice(lines, 0, None, _LINES_A_PAIR), islice(lines, 1, None, _LINES_A_PAIR)
 
 

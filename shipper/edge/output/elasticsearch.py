@@ -151,6 +151,9 @@ class Elasticsearch:
         timer = loop.call_later(self._config.timeout, attempt.abort)
         try:
             return await loop.run_in_executor(self._threads, self._carry, post, attempt)
+        except asyncio.CancelledError:
+            attempt.abort()  # the thread must not outlive its post: the process would wait for it at its end
+            raise
         finally:
             timer.cancel()
             self._attempts.discard(attempt)

@@ -1,0 +1,417 @@
+"""Every mistake a pipeline can hold, by name: the text, and the refusal word for word (file `p.yaml`, fake components)."""
+
+from __future__ import annotations
+
+MINIMAL = "name: app\nsources:\n  - {type: file, include: [/a]}\n"
+
+
+def stage(settings: str) -> str:
+    """A pipeline with one demanding stage."""
+    return f"{MINIMAL}stages:\n  - demanding: {settings}\n"
+
+
+def output(settings: str) -> str:
+    """A pipeline with an Elasticsearch output."""
+    return f"{MINIMAL}output: {{type: elasticsearch, {settings}}}\n"
+
+
+WRONG = {
+    "unknown key at the top": (
+        MINIMAL + "outputs: console\n",
+        """\
+p.yaml:4:1: `outputs` is not known here
+    outputs: console
+    ^^^^^^^
+    did you mean `output`? allowed: sources, redact, stages, route, output, tests, name, id, timestamp, max_record""",
+    ),
+    "a key of the agent": (
+        MINIMAL + "state_dir: /x\n",
+        """\
+p.yaml:4:1: `state_dir` is a setting of the agent
+    state_dir: /x
+    ^^^^^^^^^
+    it belongs in shipper.yaml""",
+    ),
+    "nothing but a key": (
+        "x: 1\n",
+        """\
+p.yaml:1:1: `x` is not known here
+    x: 1
+    ^
+    allowed: sources, redact, stages, route, output, tests, name, id, timestamp, max_record
+p.yaml:1:1: `name` is missing
+    x: 1
+    ^
+    it is a name of lowercase letters, digits, - and _, at most 63, the first a letter or digit
+p.yaml:1:1: `sources` is missing
+    x: 1
+    ^
+    a pipeline reads from at least one""",
+    ),
+    "a name that is none": (
+        MINIMAL.replace("name: app", "name: My App"),
+        """\
+p.yaml:1:7: name: expected a name of lowercase letters, digits, - and _, at most 63, the first a letter or digit, got 'My App'
+    name: My App
+          ^^^^^^""",
+    ),
+    "a bad choice at the top": (
+        MINIMAL + "id: contents\n",
+        """\
+p.yaml:4:5: id: expected one of origin, content, got 'contents'
+    id: contents
+        ^^^^^^^^
+    did you mean `content`?""",
+    ),
+    "no sources": (
+        "name: app\nsources: []\n",
+        """\
+p.yaml:2:10: sources: expected a list of at least one, got a list
+    sources: []
+             ^^""",
+    ),
+    "sources that are a mapping": (
+        "name: app\nsources: {type: file}\n",
+        """\
+p.yaml:2:10: sources: expected a list of at least one, got a mapping
+    sources: {type: file}
+             ^^^^^^^^^^^^""",
+    ),
+    "a source that is a word": (
+        "name: app\nsources: [file]\n",
+        """\
+p.yaml:2:11: sources: expected a mapping such as {type: file, include: [...]}, got 'file'
+    sources: [file]
+              ^^^^""",
+    ),
+    "a source without type": (
+        "name: app\nsources:\n  - include: [/a]\n",
+        """\
+p.yaml:3:5: the `type` of this source is missing
+      - include: [/a]
+        ^^^^^^^
+    such as `type: file`""",
+    ),
+    "an unknown source": (
+        "name: app\nsources:\n  - {type: fiel, include: [/a]}\n",
+        """\
+p.yaml:3:12: there is no source 'fiel'
+      - {type: fiel, include: [/a]}
+               ^^^^
+    did you mean `file`? allowed: file""",
+    ),
+    "an unknown frame with settings": (
+        MINIMAL.replace("[/a]", "[/a], frame: {multline: python}"),
+        """\
+p.yaml:3:41: there is no frame 'multline'
+      - {type: file, include: [/a], frame: {multline: python}}
+                                            ^^^^^^^^
+    did you mean `multiline`? allowed: lines, multiline""",
+    ),
+    "a frame that is a number": (
+        MINIMAL.replace("[/a]", "[/a], frame: 5"),
+        """\
+p.yaml:3:40: frame: expected the name of a frame, alone or with its settings, got 5
+      - {type: file, include: [/a], frame: 5}
+                                           ^""",
+    ),
+    "a component of two names": (
+        MINIMAL + "stages:\n  - throttle: {rate: 1/s}\n    demanding: {}\n",
+        """\
+p.yaml:5:5: stage: expected the name of a stage, alone or with its settings, got a mapping
+      - throttle: {rate: 1/s}
+        ^^^^^^^^
+    one component an item, each with a dash of its own""",
+    ),
+    "settings not indented": (
+        MINIMAL + "stages:\n  - throttle:\n    rate: 1/s\n",
+        """\
+p.yaml:5:5: stage: expected the name of a stage, alone or with its settings, got a mapping
+      - throttle:
+        ^^^^^^^^
+    indent the settings of `throttle` further than its name""",
+    ),
+    "no settings where some are needed": (
+        MINIMAL + "stages: [throttle]\n",
+        """\
+p.yaml:4:10: `rate` is missing
+    stages: [throttle]
+             ^^^^^^^^
+    it is a rate such as 100/s, 20/m or 1MiB/s""",
+    ),
+    "settings where there are none": (
+        MINIMAL + "output: {console: loud}\n",
+        """\
+p.yaml:4:19: console: expected no settings, got 'loud'
+    output: {console: loud}
+                      ^^^^""",
+    ),
+    "an unknown setting": (
+        output("host: [x]"),
+        """\
+p.yaml:4:16: `hosts` is missing
+    output: {type: elasticsearch, host: [x]}
+                   ^^^^^^^^^^^^^
+    it is a list
+p.yaml:4:31: `host` is not known here
+    output: {type: elasticsearch, host: [x]}
+                                  ^^^^
+    did you mean `hosts`? allowed: type, hosts, password, timeout, port, verify, listen""",
+    ),
+    "a word for a list": (
+        output("hosts: http://x"),
+        """\
+p.yaml:4:38: hosts: expected a list, got 'http://x'
+    output: {type: elasticsearch, hosts: http://x}
+                                         ^^^^^^^^
+    write it as a list: [http://x]""",
+    ),
+    "a number for a text, in a list": (
+        output("hosts: [x, 1.10]"),
+        """\
+p.yaml:4:42: hosts: expected a text, got 1.1
+    output: {type: elasticsearch, hosts: [x, 1.10]}
+                                             ^^^^
+    put it in quotes: "1.10\"""",
+    ),
+    "nothing for a list": (
+        MINIMAL + "timestamp:\n",
+        """\
+p.yaml:4:1: timestamp: expected a list, got nothing
+    timestamp:
+    ^^^^^^^^^""",
+    ),
+    "numbers that are none": (
+        output("hosts: [x], port: '9200', timeout: 30, verify: no"),
+        """\
+p.yaml:4:49: port: expected a whole number, got '9200'
+    output: {type: elasticsearch, hosts: [x], port: '9200', timeout: 30, veri...
+                                                    ^^^^^^
+    leave the quotes out: 9200
+p.yaml:4:66: timeout: expected a duration such as 250ms, 5s, 10m, 2h or 7d, got 30
+    ...elasticsearch, hosts: [x], port: '9200', timeout: 30, verify: no}
+                                                         ^^
+    add the unit: 30s
+p.yaml:4:78: verify: expected true or false, got 'no'
+    ...h, hosts: [x], port: '9200', timeout: 30, verify: no}
+                                                         ^^
+    write true or false""",
+    ),
+    "a wrong address": (
+        output("hosts: [x], listen: localhost"),
+        """\
+p.yaml:4:51: listen: expected an address such as 127.0.0.1:9699, got 'localhost'
+    output: {type: elasticsearch, hosts: [x], listen: localhost}
+                                                      ^^^^^^^^^""",
+    ),
+    "a wrong size": (
+        MINIMAL.replace("[/a]", "[/a], max_line: 10m"),
+        """\
+p.yaml:3:43: max_line: expected a size such as 512, 64KiB, 10MiB or 1GB, got '10m'
+      - {type: file, include: [/a], max_line: 10m}
+                                              ^^^
+    add the unit in full: 10MiB""",
+    ),
+    "a negative duration": (
+        MINIMAL.replace("[/a]", "[/a], ignore_older: -5s"),
+        """\
+p.yaml:3:47: ignore_older: expected a duration such as 250ms, 5s, 10m, 2h or 7d, got '-5s'
+      - {type: file, include: [/a], ignore_older: -5s}
+                                                  ^^^""",
+    ),
+    "a home directory": (
+        MINIMAL.replace("/a", "~/a"),
+        """\
+p.yaml:3:28: include: expected a path, got '~/a'
+      - {type: file, include: [~/a]}
+                               ^^^
+    ~ is not replaced; write ${HOME}""",
+    ),
+    "mistakes in nested settings": (
+        stage("{limits: [{soft: x, hard: 1.5}, {sofd: 1}, 7], labels: {a: 1, b: [c]}}"),
+        """\
+p.yaml:5:33: limits.soft: expected a whole number, got 'x'
+      - demanding: {limits: [{soft: x, hard: 1.5}, {sofd: 1}, 7], labels: {a:...
+                                    ^
+p.yaml:5:42: limits.hard: expected a whole number, got 1.5
+      - demanding: {limits: [{soft: x, hard: 1.5}, {sofd: 1}, 7], labels: {a:...
+                                             ^^^
+p.yaml:5:48: `limits.soft` is missing
+      - demanding: {limits: [{soft: x, hard: 1.5}, {sofd: 1}, 7], labels: {a:...
+                                                   ^^^^^^^^^
+    it is a whole number
+p.yaml:5:49: `limits.sofd` is not known here
+      - demanding: {limits: [{soft: x, hard: 1.5}, {sofd: 1}, 7], labels: {a:...
+                                                    ^^^^
+    did you mean `soft`? allowed: soft, hard
+p.yaml:5:59: limits: expected a mapping with soft, hard, got 7
+    ...nding: {limits: [{soft: x, hard: 1.5}, {sofd: 1}, 7], labels: {a: 1, b...
+                                                         ^
+p.yaml:5:75: labels.a: expected a text, got 1
+    ...[{soft: x, hard: 1.5}, {sofd: 1}, 7], labels: {a: 1, b: [c]}}
+                                                         ^
+    put it in quotes: "1"
+p.yaml:5:81: labels.b: expected a text, got a list
+    ...: x, hard: 1.5}, {sofd: 1}, 7], labels: {a: 1, b: [c]}}
+                                                         ^^^""",
+    ),
+    "a tuple too short, a choice too many, a text out of bounds": (
+        stage("{pair: [1], mode: 2, target: X, either: x}"),
+        """\
+p.yaml:5:23: pair: expected a list of 2 values, got a list
+      - demanding: {pair: [1], mode: 2, target: X, either: x}
+                          ^^^
+p.yaml:5:34: mode: expected one of 1, true, auto, got 2
+      - demanding: {pair: [1], mode: 2, target: X, either: x}
+                                     ^
+p.yaml:5:45: target: expected at least 2 characters, got 'X'
+      - demanding: {pair: [1], mode: 2, target: X, either: x}
+                                                ^
+p.yaml:5:56: either: expected a whole number, got 'x'
+      - demanding: {pair: [1], mode: 2, target: X, either: x}
+                                                           ^""",
+    ),
+    "a bound and a pattern": (
+        stage("{target: ok1}").replace("[/a]", "[/a], frame: {multiline: {preset: java, lines_max: 0}}"),
+        """\
+p.yaml:3:78: lines_max: expected at least 1, got 0
+    .../a], frame: {multiline: {preset: java, lines_max: 0}}}
+                                                         ^
+p.yaml:5:25: target: expected a text that matches ^[a-z]+$, got 'ok1'
+      - demanding: {target: ok1}
+                            ^^^""",
+    ),
+    "settings that do not go together": (
+        stage("{target: ab, labels: {soft: ab}}"),
+        """\
+p.yaml:5:5: labels.soft and target are both ab
+      - demanding: {target: ab, labels: {soft: ab}}
+        ^^^^^^^^^""",
+    ),
+    "conditions": (
+        MINIMAL
+        + "stages:\n  - throttle: {rate: 1/s, when: {hass: x, any: {}, a: {b: c}, not: [], all: [{has: 5}, {}], no: {x: y}}}\n",
+        """\
+p.yaml:5:34: when: `hass` is no field and no keyword
+      - throttle: {rate: 1/s, when: {hass: x, any: {}, a: {b: c}, not: [], al...
+                                     ^^^^
+    did you mean `has`?
+p.yaml:5:48: when: any: expected a list of conditions, got a mapping
+      - throttle: {rate: 1/s, when: {hass: x, any: {}, a: {b: c}, not: [], al...
+                                                   ^^
+p.yaml:5:55: when: a: expected a value or a list of values, got a mapping
+    ...throttle: {rate: 1/s, when: {hass: x, any: {}, a: {b: c}, not: [], all...
+                                                         ^^^^^^
+p.yaml:5:68: when: expected a condition such as {level: [ERROR, CRITICAL]} or {has: duration_ms}, got a list
+    ...te: 1/s, when: {hass: x, any: {}, a: {b: c}, not: [], all: [{has: 5}, ...
+                                                         ^^
+p.yaml:5:84: when: has: expected a field name or a list of them, got 5
+    ...hass: x, any: {}, a: {b: c}, not: [], all: [{has: 5}, {}], no: {x: y}}}
+                                                         ^
+p.yaml:5:88: when: expected a condition such as {level: [ERROR, CRITICAL]} or {has: duration_ms}, got a mapping
+    ...: x, any: {}, a: {b: c}, not: [], all: [{has: 5}, {}], no: {x: y}}}
+                                                         ^^
+p.yaml:5:97: when: no: expected a value or a list of values, got a mapping
+    ... {}, a: {b: c}, not: [], all: [{has: 5}, {}], no: {x: y}}}
+                                                         ^^^^^^
+    did you mean `not`?""",
+    ),
+    "routes": (
+        MINIMAL + "route:\n  - {index: Errors}\n  - {index: app, window: -1d}\n  - {when: {a: b}, indx: app}\n",
+        """\
+p.yaml:5:13: route.index: 'Errors' cannot be an index: it must be lowercase
+      - {index: Errors}
+                ^^^^^^
+p.yaml:6:5: this route is never reached
+      - {index: app, window: -1d}
+        ^^^^^^^^^^^^^^^^^^^^^^^^^
+    the route in line 5 has no `when` and takes everything
+p.yaml:6:26: route.window: expected a window such as -400d..+1d or none, got '-1d'
+      - {index: app, window: -1d}
+                             ^^^
+p.yaml:7:5: this route is never reached
+      - {when: {a: b}, indx: app}
+        ^^^^^^^^^^^^^^^^^^^^^^^^^
+    the route in line 5 has no `when` and takes everything
+p.yaml:7:5: `route.index` is missing
+      - {when: {a: b}, indx: app}
+        ^^^^^^^^^^^^^^^^^^^^^^^^^
+    it is the name of an index such as app or app-{service}
+p.yaml:7:20: `route.indx` is not known here
+      - {when: {a: b}, indx: app}
+                       ^^^^
+    did you mean `index`? allowed: index, when, window""",
+    ),
+    "no route for the rest": (
+        MINIMAL + "route:\n  - {when: {level: ERROR}, index: errors}\n",
+        """\
+p.yaml:5:5: a record that matches no route would have nowhere to go
+      - {when: {level: ERROR}, index: errors}
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    add a last route without `when`, such as - {index: app}""",
+    ),
+    "tests": (
+        MINIMAL
+        + "tests:\n  - {name: a, expect: [{index: x}]}\n  - {name: b, given: [x], source: 1, expect: [{}, {index: x, dropped: y}]}\n",
+        """\
+p.yaml:5:5: test 'a': expected one of `given` and `raw`
+      - {name: a, expect: [{index: x}]}
+        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+p.yaml:6:35: test 'b': there is no source 1
+      - {name: b, given: [x], source: 1, expect: [{}, {index: x, dropped: y}]}
+                                      ^
+    sources are counted from 0 to 0
+p.yaml:6:47: test 'b': an expectation has `index`, `fields` or `dropped`
+      - {name: b, given: [x], source: 1, expect: [{}, {index: x, dropped: y}]}
+                                                  ^^
+p.yaml:6:51: test 'b': what is dropped has neither `index` nor `fields`
+      - {name: b, given: [x], source: 1, expect: [{}, {index: x, dropped: y}]}
+                                                      ^^^^^^^^^^^^^^^^^^^^^^""",
+    ),
+    "redaction that is switched off": (
+        MINIMAL + "redact: off\n",
+        """\
+p.yaml:4:9: redact: expected a mapping with its settings, got 'off'
+    redact: off
+            ^^^""",
+    ),
+    "variables": (
+        output('hosts: ["http://${HOST}:${PORT", "${host:x}"], password: "${secret:pass}"'),
+        """\
+p.yaml:4:47: the environment variable HOST is not set
+    output: {type: elasticsearch, hosts: ["http://${HOST}:${PORT", "${host:x}...
+                                                  ^^^^^^^
+    set it, or give a default: ${HOST:-...}
+p.yaml:4:55: this ${ is never closed
+    ...ut: {type: elasticsearch, hosts: ["http://${HOST}:${PORT", "${host:x}"...
+                                                         ^^^^^^
+    write $${ for the characters themselves
+p.yaml:4:65: '${host:x}' names no variable
+    ... elasticsearch, hosts: ["http://${HOST}:${PORT", "${host:x}"], passwor...
+                                                         ^^^^^^^^^
+    write ${NAME}, ${NAME:-default} or ${secret:NAME}; $${ stands for the characters themselves
+p.yaml:4:89: there is no secret pass
+    ..."http://${HOST}:${PORT", "${host:x}"], password: "${secret:pass}"}
+                                                         ^^^^^^^^^^^^^^""",
+    ),
+    "broken YAML": (
+        MINIMAL + "output: {type: elasticsearch, hosts: [${HOST}]}\n",
+        """\
+p.yaml:4:40: expected , or ]
+    output: {type: elasticsearch, hosts: [${HOST}]}
+                                           ^
+    a value with one of { } [ ] , inside of { } or [ ] needs quotes""",
+    ),
+    "a key written twice, and a tag": (
+        MINIMAL + "name: !!str b\nid: !x origin\n",
+        """\
+p.yaml:4:1: `name` is here twice
+    name: !!str b
+    ^^^^
+    the first one is in line 1
+p.yaml:5:5: the tag !x is not supported
+    id: !x origin
+        ^^^^^^^^^
+    leave the tag out; quotes make a value text""",
+    ),
+}

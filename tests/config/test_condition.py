@@ -1,0 +1,110 @@
+"""Conditions: what they match, and which are refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shipper.config.condition import Condition, ConditionError, problems
+
+FIELDS = ("level", "status", "tags")
+
+
+class Rows:
+    """Columns of a few rows."""
+
+    def __init__(self, rows: list[dict[str, object]]) -> None:
+        self.rows, self.count = rows, len(rows)
+
+    def column(self, name: str) -> list[object]:
+        return [row.get(name) for row in self.rows]
+
+
+def holds(written, row) -> bool:
+    """The same language row by row: the oracle."""
+    return all(_term_holds(key, value, row) for key, value in written.items())
+
+
+def _term_holds(key, value, row) -> bool:
+    if key == "has":
+        return all(row.get(field) is not None for field in (value if isinstance(value, list) else [value]))
+    if key == "not":
+        return not holds(value, row)
+    if key in ("any", "all"):
+        return {"any": any, "all": all}[key](holds(part, row) for part in value)
+    wanted = value if isinstance(value, list) else [value]
+    found = row.get(key)
+    return not isinstance(found, (list, dict)) and any(
+        found == item and (found is True) == (item is True) for item in wanted if _like(found, item)
+    )
+
+
+def _like(found, item) -> bool:
+    return isinstance(found, bool) == isinstance(item, bool)
+
+
+SCALARS = st.none() | st.booleans() | st.sampled_from([0, 1, 1.0, 2.5, "ERROR", "INFO", "", "1"])
+TERMS = st.one_of(
+    st.dictionaries(st.sampled_from(FIELDS), SCALARS | st.lists(SCALARS, min_size=1, max_size=3), min_size=1, max_size=2),
+    st.builds(lambda names: {"has": names}, st.sampled_from(FIELDS) | st.lists(st.sampled_from(FIELDS), min_size=1, max_size=2)),
+)
+CONDITIONS = st.recursive(
+    TERMS,
+    lambda inner: st.one_of(
+        st.builds(lambda part: {"not": part}, inner),
+        st.builds(lambda key, parts: {key: parts}, st.sampled_from(["any", "all"]), st.lists(inner, min_size=1, max_size=3)),
+        st.builds(lambda one, other: one | other, inner, inner),
+    ),
+    max_leaves=6,
+)
+VALUES = SCALARS | st.just([1]) | st.just({"a": 1})
+
+
+@given(written=CONDITIONS, rows=st.lists(st.dictionaries(st.sampled_from(FIELDS), VALUES), max_size=6))
+def test_a_mask_is_what_each_row_says(written, rows) -> None:
+    """For all conditions and rows: the mask of the batch equals the condition evaluated row by row."""
+    assert [holds(written, row) for row in rows] == Condition(written).mask(Rows(rows))
+
+
+@given(written=CONDITIONS)
+def test_a_condition_reads_the_fields_it_names(written) -> None:
+    """Each once, in order, and no others."""
+    found = Condition(written)
+    assert sorted(set(found.reads)) == sorted(found.reads)
+    assert all(f"'{name}'" in repr(written) for name in found.reads)
+
+
+@given(
+    written=st.recursive(
+        SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["has", "not", "any", "x"]), inner)
+    )
+)
+def test_a_condition_is_refused_exactly_when_it_has_problems(written) -> None:
+    """And then with the first of them."""
+    found = problems(written)
+    if not found:
+        assert Condition(written).reads is not None
+        return
+    with pytest.raises(ConditionError) as caught:
+        Condition(written)
+    assert (found[0].message, found[0].path) == (caught.value.message, caught.value.path)
+
+
+@pytest.mark.parametrize("word", ["hass", "Has", "HAS", "Not", "ANY", "exists", "alll"])
+def test_a_misspelt_keyword_is_refused(word) -> None:
+    """As a field it would silently match nothing."""
+    (problem,) = problems({word: "duration_ms"})
+    assert problem.key
+    assert "did you mean" in problem.hint
+
+
+@pytest.mark.parametrize("field", ["hash", "note", "call", "many", "as", "host", "haste"])
+def test_a_field_that_resembles_a_keyword_is_a_field(field) -> None:
+    """`hash` is no misspelt `has`."""
+    assert (field,) == Condition({field: "x"}).reads
+
+
+def test_a_condition_shows_what_was_written_instead_of_values() -> None:
+    """Where it is given another text, its `repr` is that."""
+    assert "Condition({'a': '${A}'})" == repr(Condition({"a": "x"}, "{'a': '${A}'}"))
