@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from operator import eq
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from shipper.decode import timestamp
 from shipper.encode import document, index
-from shipper.model.batch import Batch, SafeBatch
-from shipper.model.columns import Columns, Held, Values
-from shipper.model.payload import Payload
+
+if TYPE_CHECKING:
+    from shipper.model.batch import Batch, SafeBatch
+    from shipper.model.columns import Columns, Held, Values
+    from shipper.model.payload import Payload
 
 Lap = Callable[[str], None]
 
@@ -46,6 +49,8 @@ class Decoder(Protocol):
 
 class Working(Protocol):
     """What the chain asks of a stage; see `stages/stage.py`."""
+
+    adds: Sequence[str]
 
     def process(self, columns: Columns, now: float) -> None:
         """Work on a batch."""
@@ -80,12 +85,13 @@ class Chain:
         self.gate = gate
         self._decoder = decoder
         self._stages = tuple(stages)
+        self._adds = frozenset(name for _, stage in stages for name in stage.adds)
         self._router = router
         self._stamp_fields = tuple(stamp_fields)
         self._timeline = timestamp.Timeline()
         self._extras = _SafeExtras(gate)
 
-    def run(self, batch: Batch, ticket: int, before: float, now: float, lap: Lap = lambda step: None) -> Outcome:
+    def run(self, batch: Batch, ticket: int, before: float, now: float, lap: Lap = lambda _: None) -> Outcome:
         """Process a batch.
 
         Args:
@@ -111,7 +117,7 @@ class Chain:
             if held.index is None:
                 held.index = names[row].encode()
         lap("route")
-        assembly = document.Assembly(batch.stream, columns, names, stamps)
+        assembly = document.Assembly(batch.stream, columns, names, stamps, self._adds)
         payload = assembly.payload(ticket, odd)
         lap("encode")
         flagged = Counter(name.partition(":")[0] for names_of in columns.flags.values() for name in names_of)
@@ -123,6 +129,7 @@ class Chain:
             before = len(columns.fragments)
             try:
                 stage.process(columns, now)
+                assert all(len(fragments) == columns.count for fragments in columns.fragments[before:]), "a fragment for each row"
             except Exception as error:  # a bug in a stage must not stop the log of everybody else
                 errors.append((name, type(error).__name__))
                 del columns.fragments[before:]
@@ -140,11 +147,11 @@ class Chain:
         times = self._timeline.read(values, before)
         columns.seconds = times.seconds
         for row, flag in times.flags.items():
-            columns.flags[row] = (*columns.flags.get(row, ()), f"timestamp:{flag}")
+            columns.flags[row] = (*columns.flags.get(row, ()), flag)
         own = columns.column("@timestamp")
         if own.count(None) == columns.count:
             return times.stamps
-        if values is own and not times.flags and all(map(str.__eq__, own, map(bytes.decode, times.stamps))):  # type: ignore[arg-type]
+        if values is own and not times.flags and all(map(eq, own, map(bytes.decode, times.stamps))):
             return None
         odd.update(row for row, value in enumerate(own) if value is not None)
         return times.stamps

@@ -107,6 +107,17 @@ class Flow:
         if self._before is not None:
             self._parts.horizon.changed = False
 
+    @property
+    def held_rows(self) -> int:
+        """Records that wait for their summary."""
+        return sum(tickets.total() for _, tickets in self._held.values())
+
+    def lag_bytes(self) -> int:
+        """Bytes on disk, as last seen, that have no verdict yet."""
+        offsets = self.ledger.offsets()
+        states = [state for inlet in self._inlets for state in inlet.tail.snapshot(offsets)]
+        return sum(max(0, state.size - offsets.get(state.id, state.offset)) for state in states if not state.ended)
+
     # --- what inlets say
 
     def feed(self, inlet: Inlet, feed: events.Feed) -> events.Consumed:

@@ -13,7 +13,6 @@ from shipper.config.convert import BAD, Converter
 from shipper.config.fields import Address, ComponentConfig, FilePath, Size
 from shipper.config.find import Find, find
 from shipper.config.interpolate import Interpolation, Secrets
-from shipper.config.load import raise_faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +60,7 @@ def load(text: str, path: str, env: Mapping[str, str], secrets: Secrets, finder:
     output = None
     if "output" in written.root.entries:
         output = Components(converter, finder).named("output", written.root.entries["output"][1])
-    raise_faults(written)
+    written.refuse()
     assert top is not BAD
     control = None if top.control == "none" else top.control
     return AgentSettings(top.state_dir, control, top.memory, top.log.level, output)

@@ -133,9 +133,9 @@ class Components:
         except UnknownComponentError as error:
             shown = named.name if named.written is None else named.written
             message = f"there is no {named.kind} {suggest.shown(shown)}"
-            self._document.faults.append(Fault(named.place, message, suggest.hint(shown, error.names)))
+            self._document.note(Fault(named.place, message, suggest.hint(shown, error.names)))
         except BrokenComponentError as error:
-            self._document.faults.append(Fault(named.place, str(error), "install what is missing"))
+            self._document.note(Fault(named.place, str(error), "install what is missing"))
         return None
 
 

@@ -131,7 +131,7 @@ class Converter:
         return BAD
 
     def _note(self, place: Place, message: str, hint: str = "") -> None:
-        self.document.faults.append(Fault(place, message, hint))
+        self.document.note(Fault(place, message, hint))
 
     def _list(self, node: nodes.Node, origin: Any, parts: tuple[Any, ...], name: str) -> Any:
         if not isinstance(node, nodes.Items):
@@ -156,7 +156,7 @@ class Converter:
 
     def _union(self, node: nodes.Node, kinds: tuple[Any, ...], name: str) -> Any:
         """The first kind that fits; where only one can fit by its shape, its own faults are noted."""
-        if type(None) in kinds and _is_nothing(node, kinds):
+        if type(None) in kinds and _is_nothing(node):
             return None
         fitting = [kind for kind in kinds if kind is not type(None) and wanted.fits(node, kind)]
         if len(fitting) == 1:
@@ -234,9 +234,9 @@ def keys(kind: type[Any]) -> list[str]:
     return [field.encode_name for field in msgspec.structs.fields(kind)]
 
 
-def _is_nothing(node: nodes.Node, kinds: tuple[Any, ...]) -> bool:
-    """Whether a scalar says null; `${VAR:-}` does where a text that is empty cannot be meant."""
-    return isinstance(node, nodes.Word) and (node.value is None or (node.loose and not node.text and str not in kinds))
+def _is_nothing(node: nodes.Node) -> bool:
+    """Whether a scalar says null; `${VAR:-}` does, too, where a setting may be left out: so `password: ${PASSWORD:-}` works."""
+    return isinstance(node, nodes.Word) and (node.value is None or (node.loose and not node.text))
 
 
 def _dotted(name: str, key: str) -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 TEXT_BYTES_MAX = 1 << 20
 LEVELS_MAX = 64
 VALUES_MAX = 100_000
+FAULTS_MAX = 1000
+"""After so many the reading ends: each costs a search for what was meant."""
 _BREAK = re.compile(r"\r\n|\r|\n")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _STRING_TAGS = (None, "!", "tag:yaml.org,2002:str")
@@ -40,6 +42,8 @@ class Document:
         self.text, self.path = text, path
         self.root = Mapping(0, 0)
         self.faults: list[Fault] = []
+        self._lines: dict[int, str] = {}
+        """Lines with places in them; all places of a line share its text, which may be long."""
         self._starts = [0, *(found.end() for found in _BREAK.finditer(text))]
 
     def place(self, node: Node) -> Place:
@@ -50,15 +54,28 @@ class Document:
         """The place of text[start:stop]. Positions outside the text are moved into it."""
         start = min(max(start, 0), len(self.text))
         number = bisect_right(self._starts, start) - 1
-        first = self._starts[number]
-        line = _BREAK.split(self.text[first : self._line_end(number)], maxsplit=1)[0]
-        column = min(start - first, len(line))
+        line = self._lines.get(number)
+        if line is None:
+            line = self._lines[number] = _BREAK.split(self.text[self._starts[number] : self._line_end(number)], maxsplit=1)[0]
+        column = min(start - self._starts[number], len(line))
         width = max(1, min(stop - start, len(line) - column))
         return Place(self.path, number + 1, column + 1, line, width)
 
     def fault(self, node: Node, message: str, hint: str = "") -> None:
         """Note a fault about a node."""
-        self.faults.append(Fault(self.place(node), message, hint))
+        self.note(Fault(self.place(node), message, hint))
+
+    def note(self, fault: Fault) -> None:
+        """Note a fault. Raises ConfigError when there are too many to go on."""
+        self.faults.append(fault)
+        if len(self.faults) >= FAULTS_MAX:
+            self.refuse()
+
+    def refuse(self) -> None:
+        """Raise ConfigError if there are faults: each once, in the order of the file."""
+        if self.faults:
+            faults = list(dict.fromkeys(self.faults))
+            raise ConfigError(sorted(faults, key=lambda fault: (fault.place.line, fault.place.column)))
 
     def _line_end(self, number: int) -> int:
         return self._starts[number + 1] if number + 1 < len(self._starts) else len(self.text)

@@ -100,4 +100,4 @@ class Interpolation:
         if at < 0:
             self._document.fault(node, message, hint)
         else:
-            self._document.faults.append(Fault(self._document.span(at, at + len(reference)), message, hint))
+            self._document.note(Fault(self._document.span(at, at + len(reference)), message, hint))

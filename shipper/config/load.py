@@ -18,7 +18,7 @@ from shipper.config.convert import BAD, Converter
 from shipper.config.find import Find, find
 from shipper.config.interpolate import Interpolation, Secrets
 from shipper.config.pipeline import Component, Pipeline, PipelineTest, Route, RouteSpec, SourceSpec, TestSpec
-from shipper.model.errors import ConfigError, Fault, Place
+from shipper.model.errors import Fault, Place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,16 +39,9 @@ def load(text: str, path: str, env: Mapping[str, str], secrets: Secrets, finder:
         interpolation.apply(node, _VERBATIM if key == "tests" else frozenset())
     reader = _Reader(written, str(Path(path).absolute().parent), finder)
     found = reader.pipeline()
-    raise_faults(written)
+    written.refuse()
     assert found is not None
     return found
-
-
-def raise_faults(written: document.Document) -> None:
-    """Raise ConfigError if a document has faults: each once, in the order of the file."""
-    if written.faults:
-        faults = list(dict.fromkeys(written.faults))
-        raise ConfigError(sorted(faults, key=lambda fault: (fault.place.line, fault.place.column)))
 
 
 class _Reader:
@@ -96,7 +89,7 @@ class _Reader:
         """The items of a section that is a list; [] where it is absent or wrong."""
         if key not in self._root.entries:
             if needed:
-                self._document.faults.append(Fault(self._start, f"`{key}` is missing", "a pipeline reads from at least one"))
+                self._document.note(Fault(self._start, f"`{key}` is missing", "a pipeline reads from at least one"))
             return []
         _, node = self._root.entries[key]
         if isinstance(node, nodes.Items) and (node.items or not needed):

@@ -48,7 +48,9 @@ class Component(msgspec.Struct, frozen=True):
         path = error.field
         while path and path not in self.places:
             path = path.rpartition(".")[0]
-        return Fault(self.places.get(path, self.place), masked(f"{self.type}: {error.message}", self.masks), error.hint)
+        return Fault(
+            self.places.get(path, self.place), masked(f"{self.type}: {error.message}", self.masks), masked(error.hint, self.masks)
+        )
 
     def __repr__(self) -> str:
         """Return its name and place; settings may hold secrets."""

@@ -4,7 +4,8 @@ RULES, as the daemon has them (moby, daemon/logger: jsonfilelog, loggerutils, co
 - An entry is one line, `{"log":"...\\n","stream":"stdout","time":"..."}`; the text is escaped as Go does it, `<`, `>` and `&` too.
 - A line of more than 16 KiB comes in parts of 16 KiB, each an entry; only the last one's text ends in a newline. Entries of the
   other stream may stand between the parts, since each stream is copied by itself.
-- Rotation is looked at before each entry, so also between the parts of one line: `-json.log` becomes `.1`, `.1` becomes `.2`.
+- `-json.log` becomes `.1`, `.1` becomes `.2`. The daemon looks at this before each entry, also between the parts of one line;
+  this writer only between lines, as the docker frame does not join parts across files yet (see docs/guarantees.md).
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class JsonFile:
             self._advance()
             return
         self._finish()
+        if self._file.tell() >= ROTATE_BYTES:
+            self._rotate()
         self._pending = iter(parts)
         self._advance()
         if len(parts) < 3:  # longer ones are still being copied while the other stream goes on
@@ -70,8 +73,6 @@ class JsonFile:
         return part is not None
 
     def _entry(self, text: bytes, stream: str) -> None:
-        if self._file.tell() >= ROTATE_BYTES:
-            self._rotate()
         log = json.dumps(text.decode(), ensure_ascii=False).translate(_GO_ESCAPES)
         self._file.write(f'{{"log":{log},"stream":"{stream}","time":"{rfc3339_nano(self._clock_ns())}"}}\n'.encode())
 

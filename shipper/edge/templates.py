@@ -113,10 +113,10 @@ def put(pipeline: Pipeline, *, only_print: bool) -> Iterator[str]:
 def _put(pipeline: Pipeline) -> Iterator[str]:
     import elasticsearch
 
-    client = _client(pipeline.output.config)
+    connection = client(pipeline.output.config)
     try:
         for kind, name, body in documents(pipeline):
-            method = client.cluster.put_component_template if kind == "component" else client.indices.put_index_template
+            method = connection.cluster.put_component_template if kind == "component" else connection.indices.put_index_template
             method(name=name, **{key.lstrip("_"): value for key, value in body.items()})
             yield f"{kind} template {name}: put"
     except elasticsearch.UnsupportedProductError as error:
@@ -126,15 +126,15 @@ def _put(pipeline: Pipeline) -> Iterator[str]:
     except elasticsearch.TransportError as error:
         raise HostError(f"Elasticsearch cannot be reached: {error.message}", f"Hosts: {', '.join(_bare(pipeline))}") from error
     finally:
-        client.close()
+        connection.close()
 
 
 def _bare(pipeline: Pipeline) -> list[str]:
     return [host.rpartition("@")[2] for host in pipeline.output.config.hosts]
 
 
-def _client(config: Any) -> Any:
-    """The official client, with the settings of the output."""
+def client(config: Any) -> Any:
+    """The official client, with the settings of an Elasticsearch output. The caller closes it."""
     import elasticsearch
 
     options: dict[str, Any] = {"request_timeout": float(config.timeout)}

@@ -5,8 +5,10 @@ LAYOUT of a document
     fragments, "shipper":{flags}
 - `_id` is `<stream>-<start>-<end>`, the bytes of the source the record stands for: a record whose bounds changed between two
   readings is another document, and a resend is a 409.
-- An odd row, one that has a member of ours already, is merged by value: objects are joined, ours winning; a scalar in the way,
-  or a dotted spelling of a member of ours, moves to `shipper.record.<name>`.
+- An odd row, one that has a member of ours already, is merged member by member: objects are joined, ours winning; a scalar in the
+  way, or a dotted spelling of a member of ours, moves to `shipper.record.<name>`. A name that holds an object of ours in other
+  documents (`log`, `host`, `shipper`, what stages add) is kept free of scalars in all, as the index maps it as an object.
+  What the record says besides is copied as it stands, numbers of any size too.
 
 THEORY
 Per row: one tuple of about fourteen pieces, of which most are shared, and one join for all. No Python statement per row.
@@ -16,19 +18,33 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, compress, repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from shipper.model.batch import Stream
-from shipper.model.columns import Columns
+import msgspec
+
 from shipper.model.payload import Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from shipper.model.batch import Stream
+    from shipper.model.columns import Columns
 
 _ID_END = b'"}}\n'
 _STAMP = b',"@timestamp":"'
 _LOG = b'","log":{"offset":'
 _LOG_ONLY = b',"log":{"offset":'
 _END = b"}\n"
+_OBJECTS = ("log", "host", "shipper")
+"""Members of ours that are objects in every index."""
+_ALIKE = ("redacted", "stage_error")
+"""Flags that a row may have several times, with other values."""
+_NULL = msgspec.Raw(b"null")
+_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+Members = dict[str, msgspec.Raw]
+"""An object taken apart: names, and values as the bytes they stand as."""
 
 
 def common_fragment(path: str, host: str) -> bytes:
@@ -39,8 +55,14 @@ def common_fragment(path: str, host: str) -> bytes:
 class Assembly:
     """What one batch's documents are made of."""
 
-    def __init__(self, stream: Stream, columns: Columns, names: list[str], stamps: Sequence[bytes] | None) -> None:
-        """`names` is each row's index; `stamps` the text of `@timestamp`, None where the records have it already."""
+    def __init__(
+        self, stream: Stream, columns: Columns, names: list[str], stamps: Sequence[bytes] | None, adds: Collection[str] = ()
+    ) -> None:
+        """`names` is each row's index; `stamps` the text of `@timestamp`, None where the records have it already.
+
+        `adds` are the members that stages splice, objects all of them.
+        """
+        self._objects = frozenset((*_OBJECTS, *adds))
         self._stream = stream
         self._columns = columns
         self._names = names
@@ -83,7 +105,7 @@ class Assembly:
     def _merged(self, rows: list[tuple[bytes, ...]], odd: set[int]) -> list[tuple[bytes, ...]]:
         for number in odd:
             action, own, *ours = rows[number][:5], *rows[number][5:]
-            rows[number] = (*action, merge(own, b"".join(ours)))
+            rows[number] = (*action, merge(own, b"".join(ours), self._objects))
         return rows
 
 
@@ -115,8 +137,8 @@ def _flag_fragments(flags: Mapping[int, tuple[str, ...]], count: int) -> list[by
         found: dict[str, Any] = {}
         for name in names:
             key, colon, value = name.partition(":")
-            if key == "redacted":
-                found.setdefault("redacted", []).append(value)
+            if key in _ALIKE:
+                found.setdefault(key, []).append(value)
             elif colon:
                 found[key] = value
             else:
@@ -125,56 +147,60 @@ def _flag_fragments(flags: Mapping[int, tuple[str, ...]], count: int) -> list[by
     return fragments
 
 
-def merge(own: bytes, ours: bytes) -> bytes:
-    """Merge a record (without its last brace) and fragments (up to the document's end) by value.
+def merge(own: bytes, ours: bytes, objects: Collection[str] = _OBJECTS) -> bytes:
+    """Merge a record (without its last brace) and fragments (up to the document's end), member by member.
 
-    A record nested too deeply for this is kept as text in `message`.
+    A record that cannot be taken apart (nested too deeply) is kept as text in `message`.
     """
-    added = json.loads(b"{" + ours.lstrip(b",").removesuffix(_END) + b"}")
+    added = _MEMBERS.decode(b"{" + ours.lstrip(b",").removesuffix(_END) + b"}")
     try:
-        record = json.loads(own + b"}")
-        aside: dict[str, Any] = {}
-        for name in [name for name in record if _collides(name, record[name], added)]:
-            aside[name] = record.pop(name)
+        record = _MEMBERS.decode(own + b"}")
+        moved = {name: record.pop(name) for name in list(record) if _collides(name, record[name], added, objects)}
         document = _joined(record, added)
-        if aside:
-            document.setdefault("shipper", {})["record"] = aside
-        return _dump(document)
-    except RecursionError:
-        document = {"message": (own + b"}").decode("utf-8", "replace"), **added}
-        document.setdefault("shipper", {})["parse_error"] = "nested too deeply"
-        return _dump(document)
+    except (msgspec.DecodeError, RecursionError):
+        text = {"message": _raw((own + b"}").decode("utf-8", "replace"))}
+        moved, document = {}, _joined(text, _joined(added, {"shipper": _raw({"parse_error": "nested too deeply"})}))
+    if moved:
+        document = _joined(document, {"shipper": _raw({"record": moved})})
+    return msgspec.json.encode(document) + b"\n"
 
 
-def _collides(name: str, value: object, added: Mapping[str, Any]) -> bool:
-    """Whether a record's member cannot stand beside ours."""
+def _collides(name: str, value: msgspec.Raw, added: Members, objects: Collection[str]) -> bool:
+    """Whether a record's member cannot stand beside ours. Null says nothing, and gives way."""
+    if value == _NULL:
+        return False
     if name in added:
-        return not (isinstance(value, dict) and isinstance(added[name], dict))
+        return value != added[name] and not (_is_object(value) and _is_object(added[name]))
+    if name in objects:
+        return not _is_object(value)
     outer, dot, rest = name.partition(".")
-    return bool(dot) and outer in {*added, "shipper"} and (outer == "shipper" or _reaches(added[outer], rest.split(".")))
+    return bool(dot) and (outer == "shipper" or (outer in added and _reaches(added[outer], rest.split("."))))
 
 
-def _reaches(value: Any, path: list[str]) -> bool:
+def _reaches(value: msgspec.Raw, path: list[str]) -> bool:
     """Whether our object has a member on this path."""
     for step in path:
-        if not isinstance(value, dict):
+        if not _is_object(value):
             return True
-        if step not in value:
+        members = _MEMBERS.decode(value)
+        if step not in members:
             return False
-        value = value[step]
+        value = members[step]
     return True
 
 
-def _joined(record: dict[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+def _joined(record: Members, added: Members) -> Members:
     """`record` with `added` in it, objects joined, ours winning."""
     for name, value in added.items():
         theirs = record.get(name)
-        record[name] = _joined(theirs, value) if isinstance(theirs, dict) and isinstance(value, dict) else value
+        both = theirs is not None and _is_object(theirs) and _is_object(value)
+        record[name] = _raw(_joined(_MEMBERS.decode(theirs), _MEMBERS.decode(value))) if both else value  # type: ignore[arg-type]
     return record
 
 
-def _dump(document: dict[str, Any]) -> bytes:
-    try:
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-    except UnicodeEncodeError:  # a lone surrogate, written as an escape: it stays one
-        return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+def _is_object(value: msgspec.Raw) -> bool:
+    return bytes(memoryview(value)[:1]) == b"{"
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))

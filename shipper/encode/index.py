@@ -4,23 +4,28 @@ RULES
 - The name is `<prefix>-YYYY.MM.DD`. Index names are attacker-controlled input: the prefix begins with a literal, fields filled
   into it are sanitised, and the whole is at most 255 bytes (Elasticsearch reference, "Create index").
 - A row whose time lies outside the route's window goes to `<literal prefix>-fallback`, with its time kept. The window counts from
-  `Horizon.reference`, not from the clock: the same row gets the same index whenever it is read.
+  `Horizon.reference`, not from the clock: the same row gets the same index whenever it is read. So does a row that lacks a field
+  of its route's prefix; one that no route takes goes to the fallback of the first.
 - At most `NEW_NAMES_MAX` names that were never used are admitted per pipeline and reference; beyond, the row goes to the fallback
-  index. Admitted and refused names are in the checkpoint before they are used (`Horizon.changed`).
+  index. Admitted and refused names are in the checkpoint before they are used (`Horizon.changed`). Names are asked for in the
+  order of the rows, so that batches of another size lead to the same.
 - A day is a whole number of days since 1970-01-01, so that a row costs one lookup of (route, day).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from shipper.config.condition import Condition
-from shipper.model.columns import Columns
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from shipper.config.condition import Condition
+    from shipper.model.columns import Columns
 
 NEW_NAMES_MAX = 50
 NAMES_MAX = 5_000
@@ -29,8 +34,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORBIDDEN = re.compile(r"[^a-z0-9._-]+")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 DAY_S = 86_400
-_OUTSIDE = -1
+_OUTSIDE = -(10**9)
 """Stands for the day of a row outside its window."""
+_DAYS = range(-719_162, 2_932_897)
+"""The days of the years 1 to 9999."""
+_NAME_BYTES_MAX = 255
+_DATE_BYTES = len("-2026.02.05")
 
 
 class Horizon(msgspec.Struct):
@@ -121,22 +130,23 @@ class Router:
                 for number, seconds, day in zip(numbers, columns.seconds, days, strict=True)
             ]
         keys: list[tuple[object, int]] = list(zip(prefixes, days, strict=True))
-        self._learn(set(keys))
+        self._learn(dict.fromkeys(keys))
         return list(map(self._names.__getitem__, keys))
 
     def _assign_one_day(self, numbers: Sequence[int], day: int) -> list[str]:
         """The common batch: one day, inside the windows, prefixes as they stand."""
-        keys = {number: (number, day) for number in set(numbers)}
-        self._learn(set(keys.values()))
+        keys: dict[int, tuple[object, int]] = {number: (number, day) for number in dict.fromkeys(numbers)}
+        self._learn(keys.values())
         names = {number: self._names[key] for number, key in keys.items()}
         return list(map(names.__getitem__, numbers))
 
-    def _learn(self, keys: set[tuple[object, int]]) -> None:
-        """Make sure that the names of these keys are known."""
+    def _learn(self, keys: Collection[tuple[object, int]]) -> None:
+        """Make sure that the names of these keys, given once each in the order of their first rows, are known."""
         if len(self._names) + len(keys) > NAMES_MAX:
             self._names.clear()
-        for key in sorted(keys.difference(self._names), key=repr):
-            self._names[key] = self._name(key)
+        for key in keys:
+            if key not in self._names:
+                self._names[key] = self._name(key)
 
     def forget(self) -> None:
         """Drop what was decided under an older reference."""
@@ -157,23 +167,25 @@ class Router:
         return window is None or window[0] <= seconds - self._horizon.reference <= window[1]
 
     def _filled(self, number: int, columns: Columns, row: int) -> object:
-        route = self._routes[number] if number < len(self._routes) else self._routes[0]
-        if not route.fields or number >= len(self._routes):
+        """The number of a route, or with it its prefix filled in: None where a field is missing."""
+        fields = self._routes[number].fields if number < len(self._routes) else ()
+        if not fields:
             return number
-        values = {field: _part(columns.column(field)[row]) for field in route.fields}
+        values = {field: _part(columns.column(field)[row]) for field in fields}
         if None in values.values():
-            return len(self._routes)
-        return number, _PLACEHOLDER.sub(lambda found: str(values[found[1]]), route.index)
+            return number, None
+        return number, _PLACEHOLDER.sub(lambda found: str(values[found[1]]), self._routes[number].index)
 
     def _name(self, key: tuple[object, int]) -> str:
         prefix_of, day = key
-        number = prefix_of if isinstance(prefix_of, int) else prefix_of[0]  # type: ignore[index]
-        route = self._routes[min(number, len(self._routes) - 1)]
-        fallback = f"{(route if number < len(self._routes) else self._routes[0]).literal}-fallback"
-        if number >= len(self._routes) or not 0 <= day < 2_932_897:
+        number, filled = prefix_of if isinstance(prefix_of, tuple) else (prefix_of, "")
+        route = self._routes[number] if number < len(self._routes) else self._routes[0]
+        fallback = f"{route.literal}-fallback"
+        if number >= len(self._routes) or filled is None or day not in _DAYS:
             return fallback
-        prefix = route.index if isinstance(prefix_of, int) else str(prefix_of[1])  # type: ignore[index]
-        name = f"{prefix[:200]}-{_EPOCH + timedelta(days=day):%Y.%m.%d}"
+        date = _EPOCH + timedelta(days=day)
+        prefix = (filled or route.index).encode()[: _NAME_BYTES_MAX - _DATE_BYTES].decode("utf-8", "ignore")
+        name = f"{prefix}-{date.year:04}.{date.month:02}.{date.day:02}"
         return name if self._horizon.admit(name) else fallback
 
 

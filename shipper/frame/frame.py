@@ -6,10 +6,12 @@ not take is given to it again, from that offset on, with more behind it. So it r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class Cut(msgspec.Struct, frozen=True):

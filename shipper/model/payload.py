@@ -7,7 +7,10 @@ cut points, which are found only when one is needed: on the way that everything 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 class Payload:

@@ -1,7 +1,7 @@
-"""Checkpoint: what is on disk of the progress of one pipeline into one output. Pure: bytes in, bytes out.
+r"""Checkpoint: what is on disk of the progress of one pipeline into one output. Pure: bytes in, bytes out.
 
 LAYOUT
-    shipper-checkpoint 1 <sha256 of the body, 64 hex digits>\\n
+    shipper-checkpoint 1 <sha256 of the body, 64 hex digits>\n
     <body: one JSON object>
 The file is written whole: beside it, fsynced, renamed over it, its directory fsynced (`edge/store.py`). So it is the old or the
 new one, never a mixture; whatever fails the checksum was not written by us and is refused, not ignored: starting over in
@@ -62,5 +62,5 @@ def decode(data: bytes, path: str) -> Checkpoint:
         raise HostError("the checkpoint fails its checksum: the disk or another program changed it", hint)
     try:
         return msgspec.json.decode(body, type=Checkpoint)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise HostError("the checkpoint's body cannot be read by this version", hint) from error

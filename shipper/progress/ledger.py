@@ -15,11 +15,14 @@ entries leave from the left. In flight are few batches, each some hundred bytes 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shipper.model import verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class _Entry(msgspec.Struct):
@@ -101,10 +104,14 @@ class Ledger:
         self._entries[ticket].last_seconds = last_seconds
 
     def settle(self, ticket: int, verdict: int, rows: int, reason: str = "") -> str | None:
-        """Settle `rows` records of a batch alike. Returns the stream whose committed offset moved, if one did."""
-        entry = self._entries[ticket]
+        """Settle `rows` records of a batch alike. Returns the stream whose committed offset moved, if one did.
+
+        Settling a record twice is a bug: AssertionError, and nothing is counted.
+        """
+        entry = self._entries.get(ticket)
+        assert entry is not None, "a batch was settled twice"
+        assert 0 <= rows <= entry.pending, "a record was settled twice"
         entry.pending -= rows
-        assert entry.pending >= 0, "a record was settled twice"
         self._count(verdict, rows, reason)
         return self._advance(entry.stream_id) if not entry.pending else None
 

@@ -47,7 +47,7 @@ _TOKEN = re.compile(
 _LINE = re.compile(rb"[^\"\x05\r\n\x0c]+")
 
 
-class Found(msgspec.Struct, frozen=True):
+class Found(msgspec.Struct):
     """The value that belongs to a name."""
 
     start: int
@@ -56,7 +56,6 @@ class Found(msgspec.Struct, frozen=True):
     """Position of the key rule in the gate's list of rules."""
     literal: bool
     """Whether the value stands without quotes in JSON (number, true, array, object): it becomes null."""
-    name: bytes
 
 
 class KeyFinder:
@@ -103,24 +102,35 @@ class KeyFinder:
                     return number
         return -1
 
-    def find(self, row: bytes, text: bytes, end: int, in_string: bool) -> Found | None:
-        """Look at the `:` or `=` that ends at `end` of `row` (`text`: its shadow); return what belongs to the name, if any.
-
-        `in_string`: whether that place lies inside a string of a JSON row, whose closing quote ends every value.
-        """
-        name, level, quote = _name_before(row, end)
+    def find(self, row: bytes, text: bytes, end: int) -> Found | None:
+        """Look at the `:` or `=` that ends at `end` of `row` (`text`: its shadow); return what belongs to the name, if any."""
+        if row[end - 2 : end + 1] == b'":"' and row[end - 3] != 0x5C:
+            name, level, quote = row[row.rfind(b'"', 0, end - 2) + 1 : end - 2], 0, b'"'
+        else:
+            name, level, quote = _name_before(row, end)
         rule = self.rule_of(name) if name else -1
         if rule < 0:
             return None
         if quote == b'"':
             bounds = _json_value(row, _behind(_GAP, row, end), level)
             if bounds is not None:
-                return _kept(row, Found(*bounds[:2], rule, bounds[2], name))
+                return _kept(row, Found(*bounds[:2], rule, bounds[2]))
         start = _behind(_TEXT_GAP, row, end)
         if _NOTHING.match(row, start) or _MASKED.match(row, start):
             return None
-        found = _text_value(row, text, start, in_string, rule in self._lines)
-        return _kept(row, Found(*found, rule, False, name)) if found else None
+        found = _text_value(row, text, start, rule in self._lines)
+        return _kept(row, Found(*found, rule, False)) if found else None
+
+
+def is_json(row: bytes) -> bool:
+    """Whether the row looks like a JSON object or array. It need not be valid."""
+    first = row[:1]
+    return first in (b"{", b"[") or (first.isspace() and row.lstrip()[:1] in (b"{", b"["))
+
+
+def in_string(text: bytes, place: int) -> bool:
+    """Whether `place` of a shadow lies inside a string of a JSON row, whose closing quote then ends every value."""
+    return is_json(text) and text.count(b'"', 0, place) % 2 == 1
 
 
 def normal(name: str) -> str:
@@ -214,20 +224,21 @@ def _bracketed(row: bytes, start: int, level: int) -> int:
     return len(row)
 
 
-def _text_value(row: bytes, text: bytes, start: int, in_string: bool, whole_line: bool) -> tuple[int, int] | None:
+def _text_value(row: bytes, text: bytes, start: int, whole_line: bool) -> tuple[int, int] | None:
     """The value in plain text: quoted, or a token, or the rest of the line."""
     bracket = _BRACKET_IN_TEXT.match(row, start)
     start = bracket.end() if bracket else start
     opening = _OPEN.match(row, start)
-    if opening and not (in_string and opening[2] == b'"' and not opening[1]):
-        end = _quoted_end(row, opening, in_string)
+    inside = opening is not None and in_string(text, start)
+    if opening and not (inside and opening[2] == b'"' and not opening[1]):
+        end = _quoted_end(row, opening, inside)
         if end > opening.end():
             return opening.end(), end
     found = (_LINE if whole_line else _TOKEN).match(text, start)
     return (start, found.end()) if found else None
 
 
-def _quoted_end(row: bytes, opening: re.Match[bytes], in_string: bool) -> int:
+def _quoted_end(row: bytes, opening: re.Match[bytes], inside: bool) -> int:
     """The end of a text quoted by `opening`; -1 where the quote is not closed before the string around it ends."""
     level, quote = len(opening[1]), opening[2]
     if quote == b'"':
@@ -236,7 +247,7 @@ def _quoted_end(row: bytes, opening: re.Match[bytes], in_string: bool) -> int:
         return row.find(b"`", opening.end())
     for found in _SINGLE_QUOTES.finditer(row, opening.end()):
         if found[2] == b'"':
-            if in_string and len(found[1]) % 2 == 0:
+            if inside and len(found[1]) % 2 == 0:
                 return -1
         elif len(found[1]) == level:
             return found.start()

@@ -16,8 +16,8 @@ import msgspec
 
 from shipper.redact.action import STRICTNESS, Replacer
 from shipper.redact.escapes import shadow, snap
-from shipper.redact.keys import KeyFinder
-from shipper.redact.members import Member, enclosing, is_key, members, removals
+from shipper.redact.keys import KeyFinder, is_json
+from shipper.redact.members import enclosing, is_key, members, removals
 from shipper.redact.rule import KeyRule, Rule, at_boundary
 from shipper.redact.validators import VALIDATORS, Validator
 
@@ -32,6 +32,7 @@ KEYS = 1 << 16
 EVERYWHERE = -1
 """The end of a hit that stands for the whole row."""
 
+_RUN_MAX = 64
 _LITERAL = re.compile(rb"[0-9.eE+-]+|true|false")
 _LITERAL_CHARACTERS = b"0123456789.eE+-truefalsn"
 _SEPARATOR = re.compile(rb"[:=]")
@@ -49,6 +50,7 @@ class _Search(msgspec.Struct, frozen=True):
     validator: Validator | None
     group: int
     reach: int
+    before: bytes
 
 
 class Region(msgspec.Struct):
@@ -103,7 +105,10 @@ class RowRedactor:
         regions += [self._region(text, start, end, self.block_rule, False) for start, end in extra]
         if not regions:
             return NOTHING
-        return self._replaced(row, text, _merged(regions) if len(regions) > 1 else regions)
+        if len(regions) > 1:
+            regions = _merged(regions)
+        simple = self._masked_in_string(text, regions[0]) if len(regions) == 1 else None
+        return simple or self._replaced(row, text, regions)
 
     def every_place(self, row: bytes) -> Hits:
         """Hits that make `redact` search the whole row for every rule: what to do without a screen."""
@@ -115,7 +120,7 @@ class RowRedactor:
         done: dict[int, int] = {}
         for end, reported in hits:
             if reported == KEYS:
-                if done.get(KEYS, 0) < end and (found := self._keys.find(row, text, end, _in_json_string(text, end))):
+                if done.get(KEYS, 0) < end and (found := self._keys.find(row, text, end)):
                     done[KEYS] = found.end
                     regions.append(self._region(text, found.start, found.end, found.rule, found.literal))
                 continue
@@ -133,6 +138,11 @@ class RowRedactor:
         while found := pattern.search(text, start):
             first, last = found.span(group)
             start = found.start() + 1
+            if search.before:
+                window = text[max(past, first - _RUN_MAX) : first]
+                first -= len(window) - len(window.rstrip(search.before))
+                if first == start - 1:
+                    continue
             if first < 0 or (bounded and not at_boundary(text, start - 1)) or (validator and not validator(text[first:last])):
                 continue
             regions.append(self._region(text, first, last, number, False))
@@ -147,12 +157,26 @@ class RowRedactor:
         assert isinstance(rule, Rule)
         pattern, bounded = rule.exact()
         validator = None if rule.validator in ("none", "pem") else VALIDATORS[rule.validator]
-        made = self._searches[number] = _Search(pattern, bounded, validator, rule.group, rule.reach)
+        made = self._searches[number] = _Search(pattern, bounded, validator, rule.group, rule.reach, rule.run_before())
         return made
 
     def _region(self, text: bytes, start: int, end: int, number: int, literal: bool) -> Region:
-        start, end = snap(text, start, end)
+        if text[start] > 0x7E or text[start] < 0x20 or (end < len(text) and (text[end] > 0x7E or text[end] < 0x20)):
+            start, end = snap(text, start, end)
         return Region(start, end, number, self._actions[number], literal)
+
+    def _masked_in_string(self, text: bytes, region: Region) -> Redacted | None:
+        """The common case at once: one hit, to be masked, within one string of a JSON row, or in plain text."""
+        start, end, number = region.start, region.end, region.number
+        if region.action != "mask" or region.literal or number == self.block_rule:
+            return None
+        mask = self._replacers[number].mask
+        if text.count(b'"', 0, start) % 2 == 0 or text.find(b'"', start, end) >= 0:
+            if is_json(text):
+                return None
+            if text[start:end].isdigit() and len(text.strip()) == end - start:
+                mask = b'"%s"' % mask  # a row that is nothing but a number is JSON, too
+        return Redacted([(start, end, mask)], [self.rules[number].id])
 
     def _replaced(self, row: bytes, text: bytes, regions: list[Region]) -> Redacted:
         outcome = Redacted()
@@ -164,52 +188,48 @@ class RowRedactor:
                 outcome.open_block = region.start
         if outcome.dropped:
             outcome.edits = [(0, len(row), b"{}")]
-            return outcome
-        if is_json(row):
-            regions = [part for region in regions for part in _fitted(text, region)]
-        self._apply(row, text, regions, outcome)
+        elif is_json(row) and _is_valid(row):
+            fitted = [part for region in regions for part in _fitted(text, region)]
+            self._edit_json(row, text, fitted, outcome)
+        else:
+            outcome.edits = [(region.start, region.end, self._replacement(row, text, region)) for region in regions]
         return outcome
 
-    def _apply(self, row: bytes, text: bytes, regions: list[Region], outcome: Redacted) -> None:
-        json = is_json(row)
-        slow = json and (len(regions) > 1 or regions[0].literal or regions[0].action == "drop_field")
-        found = members(row) if slow else []
-        cuts: list[tuple[int, int]] = []
-        if any(region.action == "drop_field" for region in regions):
-            gone = [member for region in regions if region.action == "drop_field" and (member := enclosing(found, region.start))]
-            cuts = removals(found, gone)
-            outcome.flags += tuple(f"redacted:{member.path}" for member in gone)
+    def _edit_json(self, row: bytes, text: bytes, regions: list[Region], outcome: Redacted) -> None:
+        """Replace within valid JSON so that it stays valid, has no key twice, and says which fields became null or went."""
+        found = members(row)
+        gone = [member for region in regions if region.action == "drop_field" and (member := enclosing(found, region.start))]
+        cuts = removals(found, gone)
+        outcome.flags = tuple(f"redacted:{member.path}" for member in gone)
         edits = [(start, end, b"") for start, end in cuts]
         names = 0
         for region in regions:
-            if any(start <= region.start < end for start, end in cuts):
+            if any(start <= region.start and region.end <= end for start, end in cuts):
                 continue
-            if region.literal:
-                edits.append((region.start, region.end, b"null" if json else self._replacers[region.number].mask))
-                outcome.flags += _named(found, region)
-                continue
-            part = slice(region.start, region.end)
-            made = self._replacers[region.number].replacement(region.action, row[part], text[part])
-            if len(regions) > 1 and json and is_key(found, region.start):
+            made = b"null" if region.literal else self._replacement(row, text, region)
+            member = enclosing(found, region.start) if region.literal else None
+            if member:
+                outcome.flags += (f"redacted:{member.path}",)
+            elif is_key(found, region.start):
                 names += 1
                 made = made if names == 1 else b"%s#%d]" % (made[:-1], names)
             edits.append((region.start, region.end, made))
         outcome.edits = sorted(edits)
 
-
-def is_json(row: bytes) -> bool:
-    """Whether the row looks like a JSON object or array. It need not be valid."""
-    first = row[:1]
-    return first in (b"{", b"[") or (first.isspace() and row.lstrip()[:1] in (b"{", b"["))
+    def _replacement(self, row: bytes, text: bytes, region: Region) -> bytes:
+        part = slice(region.start, region.end)
+        return self._replacers[region.number].replacement(region.action, row[part], text[part])
 
 
-def _in_json_string(text: bytes, place: int) -> bool:
-    return is_json(text) and text.count(b'"', 0, place) % 2 == 1
-
-
-def _named(found: list[Member], region: Region) -> tuple[str, ...]:
-    member = enclosing(found, region.start)
-    return (f"redacted:{member.path}",) if member else ()
+def _is_valid(row: bytes) -> bool:
+    """Whether the row is one JSON text; bytes that are not UTF-8 are let pass."""
+    try:
+        msgspec.json.decode(row.decode("utf-8", "replace"))
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _merged(regions: list[Region]) -> list[Region]:

@@ -42,6 +42,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     reach: int = -1
     """Furthest distance from the start of a match to the screen's end; -1: unknown, the row is searched from its start."""
     group: int = 0
+    before: str = ""
+    """A class of characters, `A-Za-z0-9`: the hit begins with the 1 to 64 of them that stand before the match. Spares the search
+    a run of characters that could begin anywhere."""
     validator: str = "none"
     action: str = "mask"
     lane: int = 0
@@ -68,6 +71,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if self.group > compiled.groups:
             raise ValueError(f"group {self.group} asked for, the pattern has {compiled.groups}")
         return compiled, left
+
+    def run_before(self) -> bytes:
+        """The characters of `before`."""
+        if not self.before:
+            return b""
+        kind = re.compile(b"[" + self.before.encode("ascii") + b"]")
+        return bytes(byte for byte in range(256) if kind.match(bytes((byte,))))
 
     def screened(self) -> bytes:
         """The screen as bytes. Raises ValueError where none is given and none can be derived."""

@@ -17,11 +17,11 @@ import msgspec
 Validator = Callable[[bytes], bool]
 
 _NOT_DIGIT = bytes(set(range(256)) - set(b"0123456789"))
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
 
 # (lowest prefix, highest prefix, allowed lengths): Visa, Mastercard, American Express, Discover, JCB, Diners Club, UnionPay,
-# Maestro. Prefixes of one row have one length.
-_ISSUERS = (
+# Maestro.
+_PREFIXES = (
     (4, 4, (13, 16, 19)),
     (51, 55, (16,)),
     (2221, 2720, (16,)),
@@ -40,6 +40,11 @@ _ISSUERS = (
     (6304, 6304, (13, 14, 15, 16, 17, 18, 19)),
     (67, 67, (13, 14, 15, 16, 17, 18, 19)),
 )
+_ISSUERS = {
+    first: [(b"%d" % low, b"%d:" % high, sizes) for low, high, sizes in _PREFIXES if b"%d" % low <= first + b":" and b"%d" % high >= first]
+    for first in (b"2", b"3", b"4", b"5", b"6")
+}
+"""By first digit: bounds as text, as `:` is the character behind `9`."""
 
 _IBAN_LENGTHS = {
     country: length
@@ -91,12 +96,13 @@ def luhn_card(found: bytes) -> bool:
     """
     number = digits(found)
     size = len(number)
-    if not any(low <= int(number[: len(str(low))]) <= high and size in sizes for low, high, sizes in _ISSUERS):
+    for low, high, sizes in _ISSUERS.get(number[:1], ()):
+        if size in sizes and low <= number < high:
+            break
+    else:
         return False
-    if number.count(number[:1]) == size:
-        return False
-    figures = [byte - 48 for byte in reversed(number)]
-    return (sum(figures[::2]) + sum(_DOUBLED[figure] for figure in figures[1::2])) % 10 == 0
+    doubled = number[-2::-2].translate(_DOUBLED)
+    return (sum(number[-1::-2]) + sum(doubled) - 48 * size) % 10 == 0 and number.count(number[:1]) < size
 
 
 def iban(found: bytes) -> bool:
@@ -142,20 +148,15 @@ def phone(found: bytes) -> bool:
 
 
 def address(found: bytes) -> bool:
-    """Whether this is an IPv4 or IPv6 address."""
+    """Whether this is an IPv4 or IPv6 address with a host part, beyond the /24 or /48 that `truncate_ips` leaves."""
     try:
-        ip_address(found.decode("ascii"))
+        known = ip_address(found.decode("ascii"))
     except ValueError:
         return False
-    return True
+    return int(known) % (1 << (8 if known.version == 4 else 80)) != 0
 
 
-def mixed(found: bytes) -> bool:
-    """Whether letters and digits both occur, as in a random key: keeps words and paths out of rules that go by context."""
-    return any(48 <= byte <= 57 for byte in found) and found.upper() != found.lower() and len(set(found)) >= 6
-
-
-def _anything(found: bytes) -> bool:
+def _anything(_found: bytes) -> bool:
     return True
 
 
@@ -169,6 +170,5 @@ VALIDATORS: dict[str, Validator] = {
     "ssn": ssn,
     "phone": phone,
     "address": address,
-    "mixed": mixed,
 }
 """By the name a rule writes. `pem` marks a block whose lines may be spread over rows (see `pem.py`)."""

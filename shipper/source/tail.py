@@ -372,7 +372,10 @@ class Tail:
     def _follow(self, first: Known, second: Known) -> None:
         """Read `second` only when `first` was read to its end."""
         done = first.stream is not None and first.stream.ended
-        if second.after is None and first is not second and not done:
+        before: Known | None = first
+        while before is not None and before is not second:
+            before = before.after
+        if second.after is None and before is None and not done:
             second.after = first
             first.followers = [*(first.followers or ()), second]
 
