@@ -140,14 +140,15 @@ class Chain:
 
     def _date(self, columns: Columns, safe: SafeBatch, odd: set[int], before: float) -> Sequence[bytes] | None:
         """Fill in the event times; return the stamps to splice, None where the records have their own, canonical."""
-        present = [columns.column(name) for name in self._stamp_fields]
-        values: Values = timestamp.first_present(present)
+        values: Values = timestamp.first_present(map(columns.column, self._stamp_fields))
         if safe.times is not None and None in values:
             values = timestamp.first_present([values, safe.times])
         times = self._timeline.read(values, before)
         columns.seconds = times.seconds
         for row, flag in times.flags.items():
             columns.flags[row] = (*columns.flags.get(row, ()), flag)
+        if safe.marks.isdisjoint(("stamped", "escapes")):
+            return times.stamps
         own = columns.column("@timestamp")
         if own.count(None) == columns.count:
             return times.stamps

@@ -31,7 +31,7 @@ from shipper.config.fields import ComponentConfig
 from shipper.model.columns import Columns, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from shipper.model.batch import SafeBatch
 
@@ -60,17 +60,23 @@ class Json:
         self._noticed = frozenset((*self._clashing, _STAMP))
         members = dict.fromkeys((*self._reads, *(name.split(".")[0] for name in self._reads), *self._clashing, _STAMP))
         self._names = {member: f"m{number}" for number, member in enumerate(members)}
-        self._row = msgspec.defstruct(
-            "Row",
-            [(attribute, object, msgspec.UNSET if name in self._noticed else None) for name, attribute in self._names.items()],
-            rename={attribute: member for member, attribute in self._names.items()},
-            gc=False,
-        )
+        self._row = self._struct(members)
         self._decoder = msgspec.json.Decoder(self._row)
-        self._columns: list[tuple[str, Callable[[list[Any]], Values]]] = [(name, self._getter(name)) for name in self._reads]
+        wanted = {*self._reads, *(name.split(".")[0] for name in self._reads)}
+        self._slim_decoder = msgspec.json.Decoder(self._struct([member for member in members if member in wanted]))
+        self._getters: dict[str, Callable[[list[Any]], Values]] = {name: self._getter(name) for name in self._reads}
         self._dotted = re.compile(rb'"(?:%b)' % b"|".join(_dotted(member) for member in self._clashing))
         self._clash_getters = [attrgetter(self._names[member]) for member in self._clashing]
         self._stamp_getter = attrgetter(self._names[_STAMP])
+
+    def _struct(self, members: Iterable[str]) -> Any:
+        """A type that takes these members of a record and passes over the others."""
+        return msgspec.defstruct(
+            "Row",
+            [(self._names[name], object, msgspec.UNSET if name in self._noticed else None) for name in members],
+            rename={self._names[name]: name for name in members},
+            gc=False,
+        )
 
     def _getter(self, name: str) -> Callable[[list[Any]], Values]:
         direct = attrgetter(self._names[name])
@@ -96,7 +102,7 @@ class Json:
             rows = list(map(_BUT_LAST, rows))
         else:
             rows, decoded, flags = self._decode_carefully(rows)
-        columns = Columns(batch.stream.id, rows, {name: getter(decoded) for name, getter in self._columns})
+        columns = Columns(batch.stream.id, rows, _Fields(self._getters, decoded))
         columns.starts, columns.stops = batch.origin(lengths)
         columns.flags = {row: (*batch.flags.get(row, ()), *flags.get(row, ())) for row in batch.flags.keys() | flags.keys()}
         return columns, self._odd(batch, rows, decoded)
@@ -104,13 +110,13 @@ class Json:
     def _odd(self, batch: SafeBatch, rows: list[bytes], decoded: list[Any]) -> set[int]:
         """Rows that cannot take a splice: a member of ours is there already, also spelt with dots, or there is none at all."""
         odd: set[int] = set()
-        for getter in self._clash_getters:
-            values = list(map(getter, decoded))
-            if values.count(msgspec.UNSET) != len(values):
-                odd.update(row for row, value in enumerate(values) if value is not msgspec.UNSET)
-        stamps = list(map(self._stamp_getter, decoded))
-        if None in stamps:  # there, but null: the column cannot tell it from one that is not there
-            odd.update(row for row, value in enumerate(stamps) if value is None)
+        if not batch.marks.isdisjoint(("clash", "escapes")):
+            # The slim rows do not have these members; those of the careful way do.
+            full = decoded if isinstance(decoded[0], self._row) else self._decoder.decode_lines(batch.block)
+            for getter in self._clash_getters:
+                odd.update(row for row, value in enumerate(map(getter, full)) if value is not msgspec.UNSET)
+            # There, but null: the column cannot tell it from one that is not there.
+            odd.update(row for row, value in enumerate(map(self._stamp_getter, full)) if value is None)
         if "dotted" in batch.marks:
             odd.update(number for number, row in enumerate(rows) if self._dotted.search(row))
         if "spaced" in batch.marks or b"{" in rows:
@@ -119,8 +125,18 @@ class Json:
 
     @property
     def guards(self) -> dict[str, bytes]:
-        """Patterns the gate looks for on its way, so that `decode` need not: see `_odd`."""
-        return {"dotted": self._dotted.pattern, "spaced": rb"\{[ \t\r\n]"}
+        """Patterns the gate looks for on its way, so that `decode` need not: see `_odd`.
+
+        `escapes` stands for names that are written with escapes, which the other patterns do not see.
+        """
+        names = b"|".join(re.escape(member.encode()) for member in self._clashing)
+        return {
+            "clash": rb'"(?:%b)"\s*:|"@timestamp"\s*:\s*null' % names,
+            "dotted": self._dotted.pattern,
+            "stamped": rb'"@timestamp"',
+            "spaced": rb"\{[ \t\r\n]",
+            "escapes": rb"\\u00[0-7]",
+        }
 
     def _decode_fast(self, batch: SafeBatch, rows: list[bytes]) -> list[Any] | None:
         """The whole block in one call; None where it cannot be trusted."""
@@ -129,7 +145,7 @@ class Json:
         try:
             if bytes(map(_FIRST, rows)).count(_OPEN) != batch.count or bytes(map(_LAST, rows)).count(_CLOSE) != batch.count:
                 return None
-            decoded = self._decoder.decode_lines(batch.block)
+            decoded: list[Any] = self._slim_decoder.decode_lines(batch.block)
         except (IndexError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
         return decoded if len(decoded) == batch.count else None
@@ -164,6 +180,18 @@ class Json:
                 return sound, self._row(**members), ("lone_surrogate",) if sound != text else ()
         rewritten = msgspec.json.encode({"message": row.decode("utf-8", "replace")})
         return rewritten, self._decoder.decode(rewritten), (f"parse_error:{reason(error)}",)
+
+
+class _Fields(dict[str, Values]):
+    """Columns by name, each made when it is first asked for."""
+
+    def __init__(self, getters: Mapping[str, Callable[[list[Any]], Values]], decoded: list[Any]) -> None:
+        super().__init__()
+        self._getters, self._decoded = getters, decoded
+
+    def __missing__(self, name: str) -> Values:
+        self[name] = self._getters[name](self._decoded)
+        return self[name]
 
 
 def _none_for_unset(values: list[Any]) -> list[Any]:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _SECOND = itemgetter(slice(0, 19))
 _TAIL = itemgetter(slice(19, None))
@@ -172,12 +172,13 @@ def _early(moment: datetime, fraction: str) -> bytes:
     return f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}.{fraction:0<3}Z".encode()
 
 
-def first_present(columns: Sequence[Sequence[object]]) -> Sequence[object]:
-    """Row by row, the first value that is not None."""
-    best, *others = columns
-    for other in others:
-        absent = best.count(None)
-        if not absent:
+def first_present(columns: Iterable[Sequence[object]]) -> Sequence[object]:
+    """Row by row, the first value that is not None. Columns are asked for only as far as values are missing."""
+    others = iter(columns)
+    best = next(others)
+    while absent := best.count(None):
+        other = next(others, None)
+        if other is None:
             break
         if absent == len(best):
             best = other

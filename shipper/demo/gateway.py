@@ -14,6 +14,7 @@ import contextlib
 import json
 import secrets
 import time
+from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -39,20 +40,21 @@ class JsonFile:
         self.path.parent.mkdir(parents=True)
         self._clock_ns = clock_ns
         self._file = self.path.open("ab", buffering=0)
-        self._pending: Iterator[bytes] = iter(())
+        self._pending: deque[bytes] = deque()
 
     def write(self, line: str, stream: str) -> None:
         """Take one line of the container's `stream`, newline included. Parts of a long line may be kept for the next call."""
         raw = line.encode()
         parts = [raw[at : at + PART_BYTES] for at in range(0, len(raw), PART_BYTES)]
+        if stream == "stdout":
+            self._finish()
+        if not self._pending and self._file.tell() >= ROTATE_BYTES:
+            self._rotate()
         if stream == "stderr":
             self._entry(raw, stream)
             self._advance()
             return
-        self._finish()
-        if self._file.tell() >= ROTATE_BYTES:
-            self._rotate()
-        self._pending = iter(parts)
+        self._pending.extend(parts)
         self._advance()
         if len(parts) < 3:  # longer ones are still being copied while the other stream goes on
             self._finish()
@@ -63,14 +65,12 @@ class JsonFile:
         self._file.close()
 
     def _finish(self) -> None:
-        while self._advance():
-            pass
+        while self._pending:
+            self._advance()
 
-    def _advance(self) -> bool:
-        part = next(self._pending, None)
-        if part is not None:
-            self._entry(part, "stdout")
-        return part is not None
+    def _advance(self) -> None:
+        if self._pending:
+            self._entry(self._pending.popleft(), "stdout")
 
     def _entry(self, text: bytes, stream: str) -> None:
         log = json.dumps(text.decode(), ensure_ascii=False).translate(_GO_ESCAPES)

@@ -26,7 +26,8 @@ _SEPARATOR = b"[-_]?"
 _TAIL = rb"[\"'\\]{0,9}[ \t]{0,4}[:=]"
 _GLOB_SCREEN = {"*": rb"[\w.-]{0,64}", "?": rb"[\w.-]"}
 
-_BARE_NAME = re.compile(rb"[A-Za-z0-9_.\-]+\Z")
+_NAME_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
+_NESTED_ESCAPE = re.compile(rb"\x02(?:u[0-9a-fA-F]{4}|[bfnrt])")
 _GAP = re.compile(rb"(?:[\s>=:]|\\+[nrt])*")
 _TEXT_GAP = re.compile(rb"(?:[ \t>=:]|\\+t)*")
 _OPEN = re.compile(rb"(\\*)([\"'`])")
@@ -107,8 +108,10 @@ class KeyFinder:
         if row[end - 2 : end + 1] == b'":"' and row[end - 3] != 0x5C:
             name, level, quote = row[row.rfind(b'"', 0, end - 2) + 1 : end - 2], 0, b'"'
         else:
-            name, level, quote = _name_before(row, end)
-        rule = self.rule_of(name) if name else -1
+            name, level, quote = _name_before(row, text, end)
+        rule = self.rule_of(name.lstrip(b"\x02"))
+        if rule < 0 and (escape := _NESTED_ESCAPE.match(name)):
+            rule = self.rule_of(name[escape.end() :])
         if rule < 0:
             return None
         if quote == b'"':
@@ -155,13 +158,17 @@ def _kept(row: bytes, found: Found) -> Found | None:
     return found
 
 
-def _name_before(row: bytes, end: int) -> tuple[bytes, int, bytes]:
-    """The name before the separator that ends at `end`: (name, backslashes before its quotes, quote or nothing)."""
+def _name_before(row: bytes, text: bytes, end: int) -> tuple[bytes, int, bytes]:
+    """The name before the separator that ends at `end`: (name, backslashes before its quotes, quote or nothing).
+
+    A bare name behind a nested escape (`\\\\npassword=`) begins with the 0x02 of its shadow.
+    """
     at = len(row[max(0, end - 6) : end - 1].rstrip()) + max(0, end - 6)
     quote = row[at - 1 : at] if at else b""
     if quote not in (b'"', b"'"):
-        found = _BARE_NAME.search(row, max(0, at - _NAME_MAX), at)
-        return (found[0], 0, b"") if found else (b"", 0, b"")
+        window = text[max(0, at - _NAME_MAX) : at]
+        begin = len(window.rstrip(_NAME_CHARACTERS))
+        return window[begin - 1 if window[begin - 1 : begin] == b"\x02" else begin :], 0, b""
     stop = at - 1
     while stop > 0 and row[stop - 1] == 0x5C:
         stop -= 1

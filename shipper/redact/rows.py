@@ -137,16 +137,21 @@ class RowRedactor:
         start = past if search.reach < 0 or end == EVERYWHERE else max(past, end - search.reach)
         while found := pattern.search(text, start):
             first, last = found.span(group)
-            start = found.start() + 1
+            start, past = found.start() + 1, found.end()
             if search.before:
-                window = text[max(past, first - _RUN_MAX) : first]
+                window = text[max(0, first - _RUN_MAX) : first]
                 first -= len(window) - len(window.rstrip(search.before))
                 if first == start - 1:
                     continue
-            if first < 0 or (bounded and not at_boundary(text, start - 1)) or (validator and not validator(text[first:last])):
+            if first < 0 or (bounded and not at_boundary(text, start - 1)):
                 continue
+            kept = validator(text[first:last]) if validator else last - first
+            if kept == 0:
+                continue
+            if kept < last - first:
+                last = past = first + kept
             regions.append(self._region(text, first, last, number, False))
-            start = max(found.end(), start)
+            start = max(past, start)
             if end != EVERYWHERE:
                 return start
         return len(text) + 1

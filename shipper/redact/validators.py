@@ -1,7 +1,9 @@
-"""Validators: what a pattern cannot say. Each takes the hit as ASCII bytes and answers whether it is the real thing.
+"""Validators: what a pattern cannot say. Each takes the bytes of a hit and answers how many of them, from the first, are real.
 
 RULES
-- A validator only narrows: it sees what the exact pattern of its rule matched, and never raises for any bytes.
+- 0 means: not the real thing. Less than all: digits or words that followed were taken along by the pattern (a card number and
+  its expiry date, an account number and the next word), and are left out at a separator.
+- It sees what the exact pattern of its rule matched, and never raises for any bytes.
 - Sources: ISO/IEC 7812 and the issuers' published ranges (cards), the IBAN registry of SWIFT (lengths), ISO 7064 (mod 97),
   RFC 7519 (JWT), the Social Security Administration's numbering (areas never assigned), ITU-T E.164 (country codes).
 """
@@ -9,12 +11,13 @@ RULES
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Callable
 from ipaddress import ip_address
 
 import msgspec
 
-Validator = Callable[[bytes], bool]
+Validator = Callable[[bytes], int]
 
 _NOT_DIGIT = bytes(set(range(256)) - set(b"0123456789"))
 _DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
@@ -71,6 +74,11 @@ _IBAN_LENGTHS = {
     for country in countries.split()
 }
 
+_IBAN_PART = {
+    size: re.compile(rb"[A-Z]{2}[0-9]{2}(?:[ -]?[A-Za-z0-9]){%d}(?![A-Za-z0-9])" % (size - 4)) for size in set(_IBAN_LENGTHS.values())
+}
+_SEPARATED = re.compile(rb"[^0-9]+[0-9]+[^0-9]*\Z")
+
 # Country codes of E.164 by their length; three digits wherever the first two do not decide.
 _CODES_1 = {"1", "7"}
 _CODES_2 = set(
@@ -89,12 +97,26 @@ def digits(found: bytes) -> bytes:
     return found.translate(None, _NOT_DIGIT)
 
 
-def luhn_card(found: bytes) -> bool:
-    """Whether this is a payment card: an issuer's prefix with a length that issuer uses, and the Luhn check digit.
+def _longest(found: bytes, real: Callable[[bytes], bool], fewest: int) -> int:
+    """The length of the longest part from the start, cut at separators, that is real and has at least `fewest` digits."""
+    end = len(found)
+    while not real(digits(found[:end])):
+        cut = _SEPARATED.search(found, 0, end)
+        if not cut or len(digits(found[: cut.start()])) < fewest:
+            return 0
+        end = cut.start()
+    return end
+
+
+def luhn_card(found: bytes) -> int:
+    """A payment card: an issuer's prefix with a length that issuer uses, and the Luhn check digit.
 
     Luhn alone passes a tenth of all digit runs, 13-digit epoch milliseconds among them; the prefix keeps those out.
     """
-    number = digits(found)
+    return _longest(found, _is_card, 13)
+
+
+def _is_card(number: bytes) -> bool:
     size = len(number)
     for low, high, sizes in _ISSUERS.get(number[:1], ()):
         if size in sizes and low <= number < high:
@@ -105,64 +127,68 @@ def luhn_card(found: bytes) -> bool:
     return (sum(number[-1::-2]) + sum(doubled) - 48 * size) % 10 == 0 and number.count(number[:1]) < size
 
 
-def iban(found: bytes) -> bool:
-    """Whether this is an IBAN: its country's length, and 1 modulo 97."""
-    text = found.replace(b" ", b"").replace(b"-", b"").decode("ascii", "replace").upper()
-    if _IBAN_LENGTHS.get(text[:2]) != len(text) or not text.isalnum() or not text.isascii():
-        return False
-    return int("".join(str(int(letter, 36)) for letter in text[4:] + text[:4])) % 97 == 1
+def iban(found: bytes) -> int:
+    """An IBAN: as many characters as its country uses, and 1 modulo 97."""
+    size = _IBAN_LENGTHS.get(found[:2].decode("ascii", "replace"), 0)
+    kept = _IBAN_PART[size].match(found) if size else None
+    if not kept:
+        return 0
+    text = kept[0].translate(None, b" -").decode("ascii").upper()
+    return kept.end() if int("".join([str(int(letter, 36)) for letter in text[4:] + text[:4]])) % 97 == 1 else 0
 
 
-def jwt(found: bytes) -> bool:
-    """Whether the first part decodes to a JSON object that names its algorithm (RFC 7515, section 4.1.1)."""
+def jwt(found: bytes) -> int:
+    """A JSON Web Token: its first part decodes to a JSON object that names the algorithm (RFC 7515, section 4.1.1)."""
     head = found.partition(b".")[0]
     try:
         decoded = msgspec.json.decode(binascii.a2b_base64(head.replace(b"-", b"+").replace(b"_", b"/") + b"==="))
     except (ValueError, RecursionError):
-        return False
-    return isinstance(decoded, dict) and "alg" in decoded
+        return 0
+    return len(found) if isinstance(decoded, dict) and "alg" in decoded else 0
 
 
-def basic(found: bytes) -> bool:
-    """Whether this is base64 of `user:password` (RFC 7617): printable, with a colon. Keeps `basic training` out."""
+def basic(found: bytes) -> int:
+    """Base64 of `user:password` (RFC 7617): printable, with a colon. Keeps `basic training` out."""
     try:
         decoded = binascii.a2b_base64(found + b"=" * (-len(found) % 4))
     except ValueError:
-        return False
-    return b":" in decoded and all(byte >= 0x20 for byte in decoded)
+        return 0
+    return len(found) if b":" in decoded and all(byte >= 0x20 for byte in decoded) else 0
 
 
-def ssn(found: bytes) -> bool:
-    """Whether a US social security number can have been assigned: no area 000, 666 or 9xx, no zero group or serial."""
+def ssn(found: bytes) -> int:
+    """A US social security number that can have been assigned: no area 000, 666 or 9xx, no zero group or serial."""
     number = digits(found)
-    return len(number) == 9 and number[:3] not in (b"000", b"666") and number[:1] != b"9" and number[3:5] != b"00" and number[5:] != b"0000"
+    area, group, serial = number[:3], number[3:5], number[5:]
+    real = len(number) == 9 and area not in (b"000", b"666") and area < b"900" and group != b"00" and serial != b"0000"
+    return len(found) if real else 0
 
 
-def phone(found: bytes) -> bool:
-    """Whether this is an international number: `+`, an assigned country code, 8 to 15 digits in all."""
-    number = digits(found).decode()
-    known = number[:1] in _CODES_1 or number[:2] in _CODES_2 or (number[:2] in _ZONES_3 and number[:3] not in _UNASSIGNED)
+def phone(found: bytes) -> int:
+    """An international number: `+`, an assigned country code, 8 to 15 digits in all; North American ones as their plan says."""
+    return _longest(found, _is_phone, 8)
+
+
+def _is_phone(number: bytes) -> bool:
+    code = number[:3].decode()
+    known = code[:1] in _CODES_1 or code[:2] in _CODES_2 or (code[:2] in _ZONES_3 and code not in _UNASSIGNED)
     if not known or not 8 <= len(number) <= 15:
         return False
-    return number[:1] != "1" or (len(number) == 11 and number[1] not in "01" and number[4] not in "01")
+    return code[:1] != "1" or (len(number) == 11 and number[1] not in b"01" and number[4] not in b"01")
 
 
-def address(found: bytes) -> bool:
-    """Whether this is an IPv4 or IPv6 address with a host part, beyond the /24 or /48 that `truncate_ips` leaves."""
+def address(found: bytes) -> int:
+    """An IPv4 or IPv6 address with a host part, beyond the /24 or /48 that `truncate_ips` leaves."""
     try:
         known = ip_address(found.decode("ascii"))
     except ValueError:
-        return False
-    return int(known) % (1 << (8 if known.version == 4 else 80)) != 0
-
-
-def _anything(_found: bytes) -> bool:
-    return True
+        return 0
+    return len(found) if int(known) % (1 << (8 if known.version == 4 else 80)) else 0
 
 
 VALIDATORS: dict[str, Validator] = {
-    "none": _anything,
-    "pem": _anything,
+    "none": len,
+    "pem": len,
     "luhn_card": luhn_card,
     "iban": iban,
     "jwt": jwt,

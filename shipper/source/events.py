@@ -42,6 +42,8 @@ class StreamState(msgspec.Struct):
     """The largest size that was seen; what lies beyond `offset` is lost when the file cannot be found again."""
     mtime_s: float = 0.0
     """Last change that was seen; siblings changed since then came after this file."""
+    home: str = ""
+    """The live path it was rotated away from; empty: it still lies at its live path."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):

@@ -128,7 +128,7 @@ def _judge(known: Known, head: bytes, table: Table) -> Steps:
     size = known.size
     own = known.stream
     if own is not None:
-        same = own.position <= size and own.print.matches(head) and (yield from _proves(known, own))
+        same = yield from _is_same(known, head, size)
         return Finding(known, Verdict.SAME if same else Verdict.REPLACED, head)
     if not size or not head:
         return Finding(known, Verdict.EMPTY)
@@ -137,10 +137,17 @@ def _judge(known: Known, head: bytes, table: Table) -> Steps:
             return Finding(known, Verdict.RESUMED, head, stream)
     if known.copied is not None and size <= known.copied.position and known.copied.id in table.orphans:
         return Finding(known, Verdict.COVERED)
-    other = table.original(known, head)
+    other = table.original(known)
     if other is not None:
         return Finding(known, (yield from _compare(known, other, head)), head, other=other)
     return Finding(known, Verdict.NEW, head)
+
+
+def _is_same(known: Known, head: bytes, size: int) -> Generator[Question, Answer, bool]:
+    """Whether a file still shows what its stream knows of it."""
+    stream = known.stream
+    assert stream is not None
+    return stream.position <= size and stream.print.matches(head) and (yield from _proves(known, stream))
 
 
 def _proves(known: Known, stream: Stream) -> Generator[Question, Answer, bool]:
@@ -163,14 +170,11 @@ def _compare(known: Known, other: Known, head: bytes) -> Generator[Question, Ans
         at = known.size - GUARD_BYTES
         mine, _ = yield from _read(known, at, GUARD_BYTES)
     try:
-        if other.handle is None:
-            yield from _head(other)
-        theirs, size = yield from _read(other, at, len(mine))
-        if size < other.stream.position:
+        begin, size = yield from _head(other)
+        if not (yield from _is_same(other, begin, size)):
             return Verdict.LATER
-        if theirs == mine:
-            return Verdict.COPY
-        return Verdict.NEW if (yield from _proves(other, other.stream)) else Verdict.LATER
+        theirs, _ = yield from _read(other, at, len(mine))
+        return Verdict.COPY if theirs == mine else Verdict.NEW
     except _FailedError:
         return Verdict.LATER
 

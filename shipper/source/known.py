@@ -10,17 +10,18 @@ RULES
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from shipper.source.events import Entry, StreamState
 from shipper.source.identity import NOTHING, Fingerprint, Trail
-from shipper.source.names import is_rotated, origins, split
+from shipper.source.names import family, is_rotated, origins, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 FILES = 100_000
 Key = tuple[int, int]
+Index = TypeVar("Index")
 
 
 class Phase(Enum):
@@ -42,13 +43,15 @@ class Stream:
     """One identity and how far it was read."""
 
     __slots__ = (
-        "begun", "cut", "ended", "first_seen", "guard", "id", "key", "mtime_s", "next_offset", "path", "position", "print",
+        "begun", "cut", "ended", "first_seen", "guard", "home", "id", "key", "mtime_s", "next_offset", "path", "position", "print",
         "settled", "size", "state", "trail", "window", "window_offset",
     )  # fmt: skip
 
     def __init__(self, ident: str, path: str, key: Key, offset: int, first_seen: float) -> None:
         """A stream whose next record starts at `offset`."""
         self.id, self.path, self.key, self.first_seen = ident, path, key, first_seen
+        self.home = path
+        """The live path it has or had."""
         self.print = Fingerprint(b"")
         self.next_offset = offset
         self.position = offset
@@ -77,7 +80,7 @@ class Stream:
         guard = bytes.fromhex(state.guard) if state.guard else (NOTHING if state.guard_offset == 0 else b"")
         stream.trail = Trail(state.guard_offset, guard)
         stream.guard = guard if guard and state.guard_offset == state.offset else None
-        stream.size, stream.mtime_s = state.size, state.mtime_s
+        stream.size, stream.mtime_s, stream.home = state.size, state.mtime_s, state.home or state.path
         stream.cut = state.cut if state.cut is not None and state.cut > state.offset else None
         stream.ended = state.ended
         return stream
@@ -96,6 +99,7 @@ class Stream:
         return StreamState(
             self.id, self.path, self.key[0], self.key[1], settled, self.print.length, self.print.value.hex(), guard.hex(),
             self.first_seen, self.ended and settled >= self.next_offset, cut, guard_offset, self.size, self.mtime_s,
+            self.home if self.home != self.path else "",
         )  # fmt: skip
 
 
@@ -154,8 +158,8 @@ class Table:
         self.listed: dict[Key, Entry] = {}
         """The last scan."""
         self.streams: dict[str, Stream] = {}
-        self.orphans: dict[str, tuple[Stream, str]] = {}
-        """Streams without a file, with the cause."""
+        self.orphans: dict[str, tuple[Stream, str, set[str]]] = {}
+        """Streams without a file, with the cause and the paths under which copies of it are looked for."""
         self.orphans_by_key: dict[Key, list[Stream]] = {}
         self.orphans_by_path: dict[str, list[Stream]] = {}
         self.beside: dict[str, set[Key]] = {}
@@ -198,7 +202,7 @@ class Table:
         else:
             self.paths[path] = known
         if stream is not None:
-            stream.path, stream.state = path, None
+            stream.path, stream.home, stream.state = path, known.home, None
 
     def forget(self, known: Known) -> None:
         """Drop a file; its stream stays until it is settled."""
@@ -214,7 +218,7 @@ class Table:
     def bind(self, known: Known, stream: Stream) -> None:
         """Give a file its stream."""
         known.stream, known.phase = stream, Phase.ACTIVE
-        stream.key, stream.path = known.key, known.path
+        stream.key, stream.path, stream.home = known.key, known.path, known.home
         stream.state = None
         self.streams[stream.id] = stream
         if not known.outside:
@@ -222,15 +226,18 @@ class Table:
 
     def orphan(self, stream: Stream, cause: str) -> None:
         """A stream lost its file."""
-        self.orphans[stream.id] = (stream, cause)
+        paths = {stream.path, stream.home, family(stream.path)}
+        self.orphans[stream.id] = (stream, cause, paths)
         self.orphans_by_key.setdefault(stream.key, []).append(stream)
-        self.orphans_by_path.setdefault(stream.path, []).append(stream)
+        for path in paths:
+            self.orphans_by_path.setdefault(path, []).append(stream)
 
     def adopt(self, stream: Stream) -> str:
         """It is an orphan no more. Returns the cause."""
-        cause = self.orphans.pop(stream.id)[1]
-        for index, key in ((self.orphans_by_key, stream.key), (self.orphans_by_path, stream.path)):
-            _remove(index, key, stream)
+        _, cause, paths = self.orphans.pop(stream.id)
+        _remove(self.orphans_by_key, stream.key, stream)
+        for path in paths:
+            _remove(self.orphans_by_path, path, stream)
         return cause
 
     def candidates(self, known: Known, head: bytes, size: int) -> list[Stream]:
@@ -242,13 +249,12 @@ class Table:
             found += (stream for stream in self.orphans_by_path.get(path, ()) if stream not in found)
         return [stream for stream in found if stream.position <= size and stream.print.matches(head)]
 
-    def original(self, known: Known, head: bytes) -> Known | None:
+    def original(self, known: Known) -> Known | None:
         """The file under a live name that `known` may be a copy of."""
         for path in origins(known.path):
             other = self.paths.get(path)
             while other is not None and other is not known:
-                shown = other.stream.print if other.stream is not None and not other.stream.ended else None
-                if shown is not None and (shown.length > len(head) or shown.matches(head)):
+                if other.stream is not None and not other.stream.ended:
                     return other
                 other = other.after
         return None
@@ -293,9 +299,9 @@ class Table:
         return states
 
 
-def _remove(index: dict[str, list[Stream]] | dict[Key, list[Stream]], key: str | Key, stream: Stream) -> None:
+def _remove(index: dict[Index, list[Stream]], key: Index, stream: Stream) -> None:
     """Take `stream` out of an index of lists."""
-    found = index[key]  # type: ignore[index]
+    found = index[key]
     found.remove(stream)
     if not found:
-        del index[key]  # type: ignore[arg-type]
+        del index[key]

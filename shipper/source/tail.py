@@ -276,7 +276,10 @@ class Tail:
             return
         known.size = entry.size
         if stream is None:
-            if known.phase is not Phase.EMPTY or entry.size:
+            if known.phase is not Phase.EMPTY:
+                self._consider(known)
+            elif entry.size:
+                self._list(known.home, None, self._last_scan_s)
                 self._consider(known)
             return
         stream.mtime_s, stream.state = entry.mtime_s, None
@@ -290,8 +293,9 @@ class Tail:
         table = self._table
         last = table.paths.get(entry.path)
         known = table.add(entry)
-        if table.paths.get(family(entry.path), known) is not known:
-            known.rotated = True
+        origin = family(entry.path)
+        if table.paths.get(origin, known) is not known:
+            known.rotated, known.home = True, origin
         elif last is not None:
             self._rotated(entry.path, last, last.mtime_s)
             self._follow(last, known)
@@ -371,13 +375,16 @@ class Tail:
 
     def _follow(self, first: Known, second: Known) -> None:
         """Read `second` only when `first` was read to its end."""
-        done = first.stream is not None and first.stream.ended
+        waits = first.queued or first.phase in (Phase.NEW, Phase.ACTIVE)
+        done = not waits or (first.stream is not None and first.stream.ended)
         before: Known | None = first
         while before is not None and before is not second:
             before = before.after
         if second.after is None and before is None and not done:
             second.after = first
             first.followers = [*(first.followers or ()), second]
+            if first.phase is Phase.ACTIVE:
+                self._reading.turns.add(first)
 
     def _siblings_listed(self, event: SiblingsListed) -> None:
         """Take what lies beside a path: the file that lay there, and what came after it."""
@@ -407,13 +414,16 @@ class Tail:
             if not entry.size or is_compressed(name) or not (wanted or table.orphans):
                 return None
             known = table.add(entry, outside=True)
-            known.mintable, known.rotated = wanted, True
+            known.mintable, known.rotated, known.home = wanted, True, path
+            known.sought = True
             self._examiner.add(known, urgent=known.key in table.orphans_by_key)
             return known
         if known.stream is None and entry.mtime_s >= since_s:
             known.mintable |= is_rotated(split(path)[1], name)
-        if known.key not in table.listed and known.path != entry.path:
-            self._move(known, entry.path, outside=True)
+        if known.key not in table.listed:
+            known.sought = True
+            if known.path != entry.path:
+                self._move(known, entry.path, outside=True)
         if known.phase is Phase.NEW or (known.phase is Phase.HELD and table.orphans):
             self._examiner.add(known, urgent=known.phase is Phase.HELD)
         elif known.phase is Phase.EMPTY and entry.size:
@@ -477,7 +487,7 @@ class Tail:
             changed = self._reading.got(event, self._now)
             if changed is not None:
                 self._replaced(changed, "truncated")
-            elif known.rotated and not known.sought and not known.deleted:
+            elif known.outside and not known.sought and not known.deleted:
                 self._seek(known)
 
     def _find(self, finding: Finding) -> None:
@@ -535,7 +545,7 @@ class Tail:
             else:
                 self._lose(known, cause)
                 self._sought.add(stream.id)
-                self._list(known.path, None, since_s)
+                self._list(known.home, None, since_s)
         known.phase, known.begin, known.copied = Phase.NEW, 0, None
         known.rotated = known.final = False
         self._reading.timers.disarm("grace", known)
@@ -551,14 +561,15 @@ class Tail:
     def _found_again(self, known: Known, stream: Stream, head: bytes) -> None:
         """A stream without a file is found in this one."""
         table, reading = self._table, self._reading
-        last_path, since_s = stream.path, stream.mtime_s
+        last_path, home, since_s = stream.path, stream.home, stream.mtime_s
         cause = table.adopt(stream)
         self._sought.discard(stream.id)
         stream.print = Fingerprint(head)
         resumed = cause == "vanished"
+        known.copied = None
+        known.home = home if known.path != home else known.path
         table.bind(known, stream)
         stream.size, stream.mtime_s = known.size, known.mtime_s
-        known.copied = None
         self._out.append(Note("resumed" if resumed else "copy", known.path, {"offset": stream.next_offset}))
         if stream.ended and stream.position >= known.size:
             reading.close(known)
@@ -569,12 +580,11 @@ class Tail:
             stream.begun = True
             self._out.append(Began(stream.snapshot(stream.settled), minted=False))
         if last_path != known.path:
-            known.home = last_path
             known.rotated |= known.outside or not resumed or is_rotated(split(last_path)[1], split(known.path)[1])
             known.final = not resumed
-            live = table.paths.get(last_path)
-            if resumed:
-                self._list(last_path, known, since_s)
+            live = table.paths.get(home)
+            if resumed and known.path != home:
+                self._list(home, known, since_s)
             if live is not None and live.stream is None:
                 self._follow(known, live)
         reading.turns.add(known)
@@ -641,14 +651,14 @@ class Tail:
     def _give_up(self) -> None:
         """Everybody was examined: list the siblings of orphans that were not looked for yet, give up the others."""
         table = self._table
-        for stream, cause in tuple(table.orphans.values()):
+        for stream, cause, _ in tuple(table.orphans.values()):
             if self._is_held_off(stream):
                 continue
             if stream.id not in self._sought:
                 self._sought.add(stream.id)
                 self._list(family(stream.path), None, float("inf"))
                 if not stream.ended:
-                    self._list(stream.path, table.files.get(stream.key), stream.mtime_s)
+                    self._list(stream.home, table.files.get(stream.key), stream.mtime_s)
             elif stream.ended:
                 table.adopt(stream)
                 table.streams.pop(stream.id, None)

@@ -2,6 +2,7 @@
 
 - `node` (session): a running server, once for each version that can run here; with SHIPPER_TEST_ELASTICSEARCH_URL the one given.
 - `prefix`: index names of a test's own; what begins with it is deleted after the test.
+- `world`: a log folder, a state directory and a pipeline of a test's own into `node`; agents that are left are killed after it.
 - Marker `own_node`: the test stops the node or changes its settings, so it is left out for a server that is not ours.
 - Without Java or Maven these tests are deselected, with one line; under SHIPPER_REQUIRE_REAL=1 that is an error, and so is a
   session in which a server indexed nothing.
@@ -12,11 +13,13 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.real import node as servers
+from tests.real.world import World
 
 
 class Plan(msgspec.Struct):
@@ -115,6 +118,20 @@ def prefix(node: servers.Client) -> Iterator[str]:
     yield name
     if getattr(node, "running", True):
         node.delete(f"{name}*")
+
+
+@pytest.fixture(scope="session")
+def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where agents keep their compiled rules, so that one test alone waits for them."""
+    return tmp_path_factory.mktemp("rules")
+
+
+@pytest.fixture
+def world(node: servers.Client, prefix: str, tmp_path: Path, rules: Path) -> Iterator[World]:
+    """Everything for a test that runs agents."""
+    made = World(node, prefix, tmp_path, rules)
+    yield made
+    made.close()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -116,11 +116,10 @@ print(node.pid, node.folder, flush=True)
 time.sleep(600)
 """
     root = Path(__file__).parents[2]
-    session = subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True)
-    assert session.stdout is not None
-    pid, folder = session.stdout.readline().split()
-    session.send_signal(signal.SIGKILL)
-    session.wait()
+    with subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True) as session:
+        assert session.stdout is not None
+        pid, folder = session.stdout.readline().split()
+        session.send_signal(signal.SIGKILL)
     give_up_at = time.monotonic() + 60
     while alive(int(pid)) and time.monotonic() < give_up_at:
         time.sleep(0.05)

@@ -129,7 +129,11 @@ class Program:
             self.write()
 
     def delivered(self) -> bool:
-        return not self.partial and set(self.lines) <= set(self.world.texts())
+        """All that was written is delivered and settled, so that nobody needs the files any more."""
+        if self.down or self.partial or not set(self.lines) <= set(self.world.texts()):
+            return False
+        self.world.settle()
+        return True
 
     def truncate(self) -> None:
         """Without a copy: only what was delivered, or it would be gone for good."""
