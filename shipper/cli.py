@@ -37,8 +37,6 @@ def refusing(command: Callable[..., int | None]) -> Callable[..., None]:
             code = command(**arguments)
         except ConfigError as error:
             click.echo(str(error), err=True)
-            count = len(error.faults)
-            click.echo(f"\nconfiguration refused: {count} {'mistake' if count == 1 else 'mistakes'}", err=True)
             sys.exit(CONFIG_REFUSED)
         except (HostError, ComponentError) as error:
             click.echo(f"shipper: {error}", err=True)
@@ -75,7 +73,7 @@ def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, log_lev
     """Run pipelines until stopped, or once."""
     from shipper import agent
     from shipper.config import fields
-    from shipper.edge import log
+    from shipper.edge import log, memory
 
     try:
         patience_s = float(fields.duration(timeout))
@@ -83,6 +81,7 @@ def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, log_lev
         raise click.BadParameter(str(error), param_hint="--timeout") from error
     log.configure(log_level)
     options = agent.Options(once=once, patience_s=patience_s, **rest)
+    memory.tune()
     finished = asyncio.run(agent.run(_read(configs), options, os.environ))
     account = finished.account()
     return _report(account, once=once, as_json=as_json)

@@ -275,6 +275,7 @@ class Flow:
 
     async def run(self, *, patience_s: float = 300.0) -> None:
         """Run until stopped, or drained. Draining gives up when nothing was settled for `patience_s`; `stop_reason` says so."""
+        self._parts.lap("start")
         settled, moved_at = 0, self._loop.time()
         while not self._stopping:
             now = self._loop.time()

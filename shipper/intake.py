@@ -179,7 +179,7 @@ class Intake:
         if cut.count and find_overlong(cut.block, 0, self._max, b"\n") >= 0:
             cut = _shorten(cut, self._max)
         marks = (*cut.flags.get(0, ()), *(("truncated",) if truncated else ()), *(() if terminated else ("unterminated",)))
-        skipped = {"nul": line.nuls, "cut": line.size - len(row) if truncated else 0}
+        skipped = {"nul": line.nuls, "cut": cut.skipped.get("cut", 0) + (line.size - len(row) if truncated else 0)}
         if not cut.count:
             skipped = {"nul": line.nuls, "blank": stop - line.start - line.nuls}
         return msgspec.structs.replace(
@@ -262,8 +262,7 @@ def _line_end(data: bytes, at: int, newline: bytes) -> int:
 
 def _whole_characters(head: bytes) -> bytes:
     """`head` without the piece of a character that a cut left at its end; other bytes that are not UTF-8 stay."""
-    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    return decoder.decode(head).encode("utf-8", "surrogateescape")
+    return head[: codecs.utf_8_decode(head, "surrogateescape", False)[1]]
 
 
 def _contiguous(cut: Cut, base: int) -> tuple[list[int], list[int]]:

@@ -160,7 +160,9 @@ class Json:
             try:
                 value = self._decoder.decode(text)
             except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-                text, value, flags[number] = self._decode_refused(row, text, error)
+                text, value, marks = self._decode_refused(row, text, error)
+                if marks:
+                    flags[number] = marks
             if b"\n" in text:
                 text = text.replace(b"\n", b" ")  # between members only: inside a string it would not have decoded
             rows.append(text[:-1])

@@ -1,16 +1,16 @@
-"""Escapes: how a rule sees through JSON escapes without changing a single position.
+r"""Escapes: how a rule sees through JSON escapes without changing a single position.
 
 THEORY
 A JSON escape hides a secret from a byte scan, breaks word boundaries and may be cut in half by a mask. Two remedies:
-- `canonical` rewrites escapes of printable ASCII (`\\u0040`, `\\/`) to the character itself: the same JSON, other bytes. Only
+- `canonical` rewrites escapes of printable ASCII (`\u0040`, `\/`) to the character itself: the same JSON, other bytes. Only
   rows that have such escapes pay, and they are rare (a guard pattern of the block scan tells).
 - `shadow` is a copy of the row of the same length in which every other escape is replaced by bytes a pattern reads rightly:
 
-      \\n \\t \\r \\b \\f    blank, CONTINUE_BLANK          a control character
-      \\u00fc             LETTER, 5 x CONTINUE_LETTER     a letter beyond ASCII (as its raw UTF-8 bytes would be)
-      \\u00a0 \\u2028 ..   blank, 5 x CONTINUE_BLANK       white space and control characters
-      \\\\                BACKSLASH, CONTINUE_BACKSLASH   a backslash, or the first half of a nested escape
-      \\"                QUOTE, CONTINUE_QUOTE           a quote inside a string; what is left as `"` delimits strings
+      \n \t \r \b \f    blank, CONTINUE_BLANK          a control character
+      \u00fc             LETTER, 5 x CONTINUE_LETTER     a letter beyond ASCII (as its raw UTF-8 bytes would be)
+      \u00a0 \u2028 ..   blank, 5 x CONTINUE_BLANK       white space and control characters
+      \\                BACKSLASH, CONTINUE_BACKSLASH   a backslash, or the first half of a nested escape
+      \"                QUOTE, CONTINUE_QUOTE           a quote inside a string; what is left as `"` delimits strings
 
   Positions in the shadow are positions in the row. `snap` moves a region's bounds out of the middle of an escape, or of a
   UTF-8 character.
@@ -29,7 +29,9 @@ _INSIDE = frozenset({CONTINUE_BACKSLASH, CONTINUE_BLANK, CONTINUE_LETTER})
 _ESCAPE = re.compile(
     rb'\\(?:["\\/bfnrt]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4})',
 )
-_BLANKS = frozenset({0x7F, 0x85, 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF, *range(0x20), *range(0x2000, 0x2010)})
+_BLANKS = frozenset(
+    {0x7F, 0x85, 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF, *range(0x20), *range(0x2000, 0x2010)}
+)
 _KNOWN_MAX = 4096
 
 CANONICAL_GUARD = rb"\\(?:/|u00[2-7])"
@@ -86,9 +88,9 @@ def snap(text: bytes, start: int, end: int) -> tuple[int, int]:
 
 
 def canonical(row: bytes) -> bytes:
-    """Return `row` with escapes of printable ASCII written as the characters themselves.
+    r"""Return `row` with escapes of printable ASCII written as the characters themselves.
 
-    Semantically the same JSON. Escapes nested one or two levels deeper (`\\\\u0040` in JSON inside a string) are
+    Semantically the same JSON. Escapes nested one or two levels deeper (`\\u0040` in JSON inside a string) are
     rewritten too, since a reader of the inner JSON would see the character.
     """
     return _REWRITE.sub(_rewritten, row)

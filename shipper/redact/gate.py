@@ -22,7 +22,7 @@ from shipper.redact.pem import Blocks
 from shipper.redact.rebuild import Rebuild, spliced
 from shipper.redact.rows import KEYS, Redacted, RowRedactor
 from shipper.redact.rule import KeyRule, Rule
-from shipper.redact.screen import DatabaseCache, Hits, Screen, ScreenError, TooManyHits, choose_engine, make_screen
+from shipper.redact.screen import DatabaseCache, Hits, Screen, ScreenError, TooManyHitsError, choose_engine, make_screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ GATE_ERROR = "gate_error"
 _ESCAPES = "\0escapes"
 
 
-class _Spread(Exception):
+class _SpreadError(Exception):
     """A private key goes on in following rows: the batch is done row by row."""
 
 
@@ -74,7 +74,7 @@ class Gate:
         try:
             self._screen: Screen = make_screen(engine, patterns, {**(guards or {}), _ESCAPES: CANONICAL_GUARD}, cache)
         except ScreenError as error:
-            raise ComponentError("the pattern cannot be compiled for scanning", f"rules[{error.number}].screen") from None
+            raise ComponentError("the pattern cannot be compiled for scanning", f"rules.{error.number}.screen") from None
         self._blocks = Blocks()
         for number in range(len(config.rules)):
             self._check_own(number, rules)
@@ -101,7 +101,7 @@ class Gate:
         """The fast way: one scan, and work only on rows where something fired. Raises where it is not enough."""
         block, ends = batch.block, batch.ends
         if self._blocks.get(batch.stream.id):
-            raise _Spread
+            raise _SpreadError
         hits, marks = self._screen.scan(block)
         rebuild = Rebuild(batch)
         done = self._rewrite_escapes(batch, rebuild) if _ESCAPES in marks else frozenset()
@@ -116,7 +116,7 @@ class Gate:
                 continue
             outcome = self._rows.redact(block[start:end], row_hits)
             if outcome.open_block >= 0:
-                raise _Spread
+                raise _SpreadError
             rebuild.take(start, outcome)
         return rebuild.finished(marks - {_ESCAPES}, self.text)
 
@@ -141,7 +141,7 @@ class Gate:
             if row_hits:
                 outcome = self._rows.redact(row, row_hits)
                 if outcome.open_block >= 0:
-                    raise _Spread
+                    raise _SpreadError
                 rebuild.take_rewritten(start, end, row, outcome)
         return frozenset(start for start, _ in places)
 
@@ -175,7 +175,7 @@ class Gate:
             row = canonical(row)
         try:
             hits = self._screen.scan(row)[0]
-        except TooManyHits:
+        except TooManyHitsError:
             hits = self._rows.every_place(row)
         return row, self._rows.redact(row, hits, extra)
 
@@ -188,7 +188,7 @@ class Gate:
                 hits = [(end, number) for end, found in self._screen.scan(row)[0] if number in self._rows.behind[found]]
                 if bool(self._rows.redact(row, hits).hits) is not wanted:
                     said = "is not found by" if wanted else "is found by"
-                    raise ComponentError(f"the example {said} the rule {rule.id!r}", f"rules[{number}].{field}[{place}]")
+                    raise ComponentError(f"the example {said} the rule {rule.id!r}", f"rules.{number}.{field}.{place}")
 
 
 def _bounds(batch: Batch) -> Iterator[tuple[int, int]]:
@@ -216,6 +216,6 @@ def _lanes(rules: Sequence[Rule | KeyRule], own: int) -> tuple[list[dict[bytes, 
                 rule.exact()
             first = lanes[rule.lane].setdefault(rule.screened(), number)
         except (ValueError, re.error) as error:
-            raise ComponentError(str(error), f"rules[{number}].pattern") from None
+            raise ComponentError(str(error), f"rules.{number}.pattern") from None
         behind[first] = (*behind.get(first, ()), number)
     return lanes, behind

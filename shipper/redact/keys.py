@@ -13,12 +13,17 @@ RULES
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from fnmatch import translate
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from shipper.redact.rule import KeyRule
+from shipper.redact.rule import NESTED_ESCAPE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shipper.redact.rule import KeyRule
 
 _NAME_MAX = 128
 _CACHED_NAMES = 4096
@@ -27,7 +32,6 @@ _TAIL = rb"[\"'\\]{0,9}[ \t]{0,4}[:=]"
 _GLOB_SCREEN = {"*": rb"[\w.-]{0,64}", "?": rb"[\w.-]"}
 
 _NAME_CHARACTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-"
-_NESTED_ESCAPE = re.compile(rb"\x02(?:u[0-9a-fA-F]{4}|[bfnrt])")
 _GAP = re.compile(rb"(?:[\s>=:]|\\+[nrt])*")
 _TEXT_GAP = re.compile(rb"(?:[ \t>=:]|\\+t)*")
 _OPEN = re.compile(rb"(\\*)([\"'`])")
@@ -72,7 +76,11 @@ class KeyFinder:
             for name in rule.names:
                 self._add(normal(name), number)
         names = [normal(name).lstrip("*") for _, rule in rules for name in rule.names]
-        screens = [_screen_of(name) for name in dict.fromkeys(names) if not any(name != other and name.endswith(other) for other in names)]
+        screens = [
+            _screen_of(name)
+            for name in dict.fromkeys(names)
+            if not any(name != other and name.endswith(other) for other in names)
+        ]
         self.screen = rb"(?i)(?:" + b"|".join(screens) + rb")" + _TAIL if screens else b""
         """Fires at the `:` or `=` behind each name."""
 
@@ -110,7 +118,7 @@ class KeyFinder:
         else:
             name, level, quote = _name_before(row, text, end)
         rule = self.rule_of(name.lstrip(b"\x02"))
-        if rule < 0 and (escape := _NESTED_ESCAPE.match(name)):
+        if rule < 0 and (escape := NESTED_ESCAPE.match(name)):
             rule = self.rule_of(name[escape.end() :])
         if rule < 0:
             return None
@@ -121,7 +129,7 @@ class KeyFinder:
         start = _behind(_TEXT_GAP, row, end)
         if _NOTHING.match(row, start) or _MASKED.match(row, start):
             return None
-        found = _text_value(row, text, start, rule in self._lines)
+        found = _text_value(row, text, start, _LINE if rule in self._lines else _TOKEN)
         return _kept(row, Found(*found, rule, False)) if found else None
 
 
@@ -159,9 +167,9 @@ def _kept(row: bytes, found: Found) -> Found | None:
 
 
 def _name_before(row: bytes, text: bytes, end: int) -> tuple[bytes, int, bytes]:
-    """The name before the separator that ends at `end`: (name, backslashes before its quotes, quote or nothing).
+    r"""The name before the separator that ends at `end`: (name, backslashes before its quotes, quote or nothing).
 
-    A bare name behind a nested escape (`\\\\npassword=`) begins with the 0x02 of its shadow.
+    A bare name behind a nested escape (`\\npassword=`) begins with the 0x02 of its shadow.
     """
     at = len(row[max(0, end - 6) : end - 1].rstrip()) + max(0, end - 6)
     quote = row[at - 1 : at] if at else b""
@@ -231,21 +239,21 @@ def _bracketed(row: bytes, start: int, level: int) -> int:
     return len(row)
 
 
-def _text_value(row: bytes, text: bytes, start: int, whole_line: bool) -> tuple[int, int] | None:
-    """The value in plain text: quoted, or a token, or the rest of the line."""
+def _text_value(row: bytes, text: bytes, start: int, plain: re.Pattern[bytes]) -> tuple[int, int] | None:
+    """The value in plain text: quoted, or else what `plain` matches."""
     bracket = _BRACKET_IN_TEXT.match(row, start)
     start = bracket.end() if bracket else start
     opening = _OPEN.match(row, start)
     inside = opening is not None and in_string(text, start)
     if opening and not (inside and opening[2] == b'"' and not opening[1]):
-        end = _quoted_end(row, opening, inside)
+        end = _quoted_end(row, opening, inside=inside)
         if end > opening.end():
             return opening.end(), end
-    found = (_LINE if whole_line else _TOKEN).match(text, start)
+    found = plain.match(text, start)
     return (start, found.end()) if found else None
 
 
-def _quoted_end(row: bytes, opening: re.Match[bytes], inside: bool) -> int:
+def _quoted_end(row: bytes, opening: re.Match[bytes], *, inside: bool) -> int:
     """The end of a text quoted by `opening`; -1 where the quote is not closed before the string around it ends."""
     level, quote = len(opening[1]), opening[2]
     if quote == b'"':

@@ -7,11 +7,15 @@ so depth is bounded by the row's size alone; a row that is not JSON yields the m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 _TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*")|([\[\]{},:])|[^\s\[\]{},:"]+', re.DOTALL)
+_COLON = re.compile(rb"\s*:")
 _PATH_MAX = 256
 
 
@@ -70,31 +74,48 @@ def _path(stack: list[tuple[int, Member | None, int]], quoted: bytes) -> str:
     return (above + name)[:_PATH_MAX]
 
 
-def enclosing(found: list[Member], place: int) -> Member | None:
-    """The innermost member whose value holds `place`."""
-    return next((member for member in reversed(found) if member.value <= place < member.end), None)
+def enclosing(found: list[Member], places: Sequence[int]) -> list[Member | None]:
+    """For each place (in order) the innermost member whose value holds it. O(members + places)."""
+    holders: list[Member | None] = []
+    open_ones: list[Member] = []
+    at = 0
+    for place in places:
+        while at < len(found) and found[at].value <= place:
+            open_ones.append(found[at])
+            at += 1
+        while open_ones and open_ones[-1].end <= place:
+            open_ones.pop()
+        holders.append(open_ones[-1] if open_ones else None)
+    return holders
 
 
-def is_key(found: list[Member], place: int) -> bool:
-    """Whether `place` lies in the name of a member."""
-    return any(member.start <= place < member.value for member in found)
+def in_key(text: bytes, end: int) -> bool:
+    """Whether a place that ends at `end`, inside a string of valid JSON (its shadow), lies in the name of a member."""
+    close = text.find(b'"', end)
+    after = _COLON.match(text, close + 1) if close >= 0 else None
+    return after is not None
 
 
 def removals(found: list[Member], dropped: Iterable[Member]) -> list[tuple[int, int]]:
     """The regions to cut out, so that the members in `dropped` go, and of each pair of neighbours one comma with them."""
-    regions: list[tuple[int, int]] = []
     gone = {(member.parent, member.order) for member in dropped}
-    for parent in {parent for parent, _ in gone}:
-        siblings = sorted((member for member in found if member.parent == parent), key=lambda member: member.order)
-        keeps = [member for member in siblings if (parent, member.order) not in gone]
-        last_kept = keeps[-1] if keeps else None
-        for member in siblings:
-            if (parent, member.order) not in gone:
-                continue
-            if last_kept is not None and member.order < last_kept.order:
-                regions.append((member.start, siblings[member.order + 1].start))
-            elif last_kept is not None and member.order == last_kept.order + 1:
-                regions.append((last_kept.end, siblings[-1].end))
-            elif last_kept is None and member.order == 0:
-                regions.append((member.start, siblings[-1].end))
-    return sorted(regions)
+    siblings: dict[int, list[Member]] = {parent: [] for parent, _ in gone}
+    for member in found:
+        if member.parent in siblings:
+            siblings[member.parent].append(member)
+    regions: list[tuple[int, int]] = []
+    for parent, row in siblings.items():
+        last_kept = max((member.order for member in row if (parent, member.order) not in gone), default=-1)
+        regions += [(member.start, row[member.order + 1].start) for member in row[:last_kept] if (parent, member.order) in gone]
+        if last_kept < row[-1].order:
+            regions.append((row[last_kept].end if last_kept >= 0 else row[0].start, row[-1].end))
+    return _outermost(sorted(regions))
+
+
+def _outermost(regions: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Ordered regions without those that lie in another one."""
+    kept: list[tuple[int, int]] = []
+    for start, end in regions:
+        if not kept or end > kept[-1][1]:
+            kept.append((start, end))
+    return kept

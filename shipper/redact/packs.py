@@ -42,7 +42,8 @@ def load_pack(name: str) -> Pack:
     if name not in PACKS:
         raise KeyError(name)
     text = files("shipper.redact").joinpath("packs", f"{name}.yaml").read_bytes()
-    return msgspec.convert(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), Pack)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return msgspec.convert(yaml.load(text, loader), Pack)  # noqa: S506 - both loaders are safe ones, one of them in C
 
 
 def chosen_rules(config: RedactConfig) -> list[Rule | KeyRule]:
@@ -53,19 +54,18 @@ def chosen_rules(config: RedactConfig) -> list[Rule | KeyRule]:
     rules: list[Rule | KeyRule] = [_own_rule(rule, number) for number, rule in enumerate(config.rules)]
     pack_of: dict[str, str] = {}
     for number, name in enumerate(config.packs):
-        _expect(name, PACKS, f"packs[{number}]", "pack")
+        _expect(name, PACKS, f"packs.{number}", "pack")
         pack = load_pack(name)
-        for rule in (*pack.rules, *pack.keys):
-            pack_of[rule.id] = name
-            rules.append(rule)
+        rules += [*pack.rules, *pack.keys]
+        pack_of |= dict.fromkeys([*[rule.id for rule in pack.rules], *[rule.id for rule in pack.keys]], name)
     if config.keys:
         rules.append(KeyRule(id=USER_KEYS, title="names of your own", names=config.keys))
     ids = [rule.id for rule in rules]
     for number, identifier in enumerate(ids[: len(config.rules)]):
         if ids.count(identifier) > 1:
-            raise ComponentError(f"the id {identifier!r} is taken", f"rules[{number}].id", "choose another id")
+            raise ComponentError(f"the id {identifier!r} is taken", f"rules.{number}.id", "choose another id")
     for number, name in enumerate(config.disable):
-        _expect(name, ids, f"disable[{number}]", "rule")
+        _expect(name, ids, f"disable.{number}", "rule")
     for name, action in config.actions.items():
         _expect(name, [*ids, *config.packs], f"actions.{name}", "rule or pack")
         _expect(action, ACTIONS, f"actions.{name}", "action")
@@ -76,8 +76,8 @@ def chosen_rules(config: RedactConfig) -> list[Rule | KeyRule]:
 def _own_rule(rule: object, number: int) -> Rule:
     made = msgspec.convert(msgspec.to_builtins(rule), Rule)
     if not _ID.fullmatch(made.id):
-        raise ComponentError(f"{made.id!r} is no rule id", f"rules[{number}].id", "lower case letters, digits and -")
-    _expect(made.action, ACTIONS, f"rules[{number}].action", "action")
+        raise ComponentError(f"{made.id!r} is no rule id", f"rules.{number}.id", "lower case letters, digits and -")
+    _expect(made.action, ACTIONS, f"rules.{number}.action", "action")
     return msgspec.structs.replace(made, lane=2)
 
 

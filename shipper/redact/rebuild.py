@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
 from itertools import accumulate
 from operator import add
+from typing import TYPE_CHECKING
 
 from shipper.model.batch import Batch, SafeBatch
-from shipper.redact.rows import Edits, Redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from shipper.redact.rows import Edits, Redacted
 
 
 class Rebuild:

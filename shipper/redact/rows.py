@@ -10,6 +10,7 @@ listed first gives the name), fitted into the JSON around them, and replaced.
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,8 +18,8 @@ import msgspec
 from shipper.redact.action import STRICTNESS, Replacer
 from shipper.redact.escapes import shadow, snap
 from shipper.redact.keys import KeyFinder, is_json
-from shipper.redact.members import enclosing, is_key, members, removals
-from shipper.redact.rule import KeyRule, Rule, at_boundary
+from shipper.redact.members import enclosing, in_key, members, removals
+from shipper.redact.rule import NESTED_ESCAPE, KeyRule, Rule, at_boundary
 from shipper.redact.validators import VALIDATORS, Validator
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ KEYS = 1 << 16
 EVERYWHERE = -1
 """The end of a hit that stands for the whole row."""
 
-_RUN_MAX = 64
+_RUN_MAX = 256
+_FLAGS_MAX = 32
 _LITERAL = re.compile(rb"[0-9.eE+-]+|true|false")
 _LITERAL_CHARACTERS = b"0123456789.eE+-truefalsn"
 _SEPARATOR = re.compile(rb"[:=]")
@@ -86,7 +88,9 @@ NOTHING = Redacted()
 class RowRedactor:
     """The rules, compiled for use on rows."""
 
-    def __init__(self, rules: Sequence[Rule | KeyRule], behind: Mapping[int, tuple[int, ...]], keys: KeyFinder, hash_key: bytes) -> None:
+    def __init__(
+        self, rules: Sequence[Rule | KeyRule], behind: Mapping[int, tuple[int, ...]], keys: KeyFinder, hash_key: bytes
+    ) -> None:
         """Take the rules in order of precedence; `behind` says which stand behind a number the screen reports."""
         self.rules = rules
         self.behind = behind
@@ -102,7 +106,7 @@ class RowRedactor:
         """Redact `row`; `hits` are the screen's (end, number) in it, ordered; `extra` are more regions of the block rule."""
         text = shadow(row)
         regions = self._regions(row, text, hits)
-        regions += [self._region(text, start, end, self.block_rule, False) for start, end in extra]
+        regions += [self._region(text, start, end, self.block_rule) for start, end in extra]
         if not regions:
             return NOTHING
         if len(regions) > 1:
@@ -122,7 +126,7 @@ class RowRedactor:
             if reported == KEYS:
                 if done.get(KEYS, 0) < end and (found := self._keys.find(row, text, end)):
                     done[KEYS] = found.end
-                    regions.append(self._region(text, found.start, found.end, found.rule, found.literal))
+                    regions.append(self._region(text, found.start, found.end, found.rule, literal=found.literal))
                 continue
             for number in self.behind[reported]:
                 past = done.get(number, 0)
@@ -140,7 +144,7 @@ class RowRedactor:
             start, past = found.start() + 1, found.end()
             if search.before:
                 window = text[max(0, first - _RUN_MAX) : first]
-                first -= len(window) - len(window.rstrip(search.before))
+                first = _run_start(text, first, len(window) - len(window.rstrip(search.before)))
                 if first == start - 1:
                     continue
             if first < 0 or (bounded and not at_boundary(text, start - 1)):
@@ -150,7 +154,7 @@ class RowRedactor:
                 continue
             if kept < last - first:
                 last = past = first + kept
-            regions.append(self._region(text, first, last, number, False))
+            regions.append(self._region(text, first, last, number))
             start = max(past, start)
             if end != EVERYWHERE:
                 return start
@@ -165,7 +169,7 @@ class RowRedactor:
         made = self._searches[number] = _Search(pattern, bounded, validator, rule.group, rule.reach, rule.run_before())
         return made
 
-    def _region(self, text: bytes, start: int, end: int, number: int, literal: bool) -> Region:
+    def _region(self, text: bytes, start: int, end: int, number: int, *, literal: bool = False) -> Region:
         if text[start] > 0x7E or text[start] < 0x20 or (end < len(text) and (text[end] > 0x7E or text[end] < 0x20)):
             start, end = snap(text, start, end)
         return Region(start, end, number, self._actions[number], literal)
@@ -194,36 +198,43 @@ class RowRedactor:
         if outcome.dropped:
             outcome.edits = [(0, len(row), b"{}")]
         elif is_json(row) and _is_valid(row):
-            fitted = [part for region in regions for part in _fitted(text, region)]
-            self._edit_json(row, text, fitted, outcome)
+            self._edit_json(row, text, _fitted(text, regions), outcome)
         else:
             outcome.edits = [(region.start, region.end, self._replacement(row, text, region)) for region in regions]
         return outcome
 
     def _edit_json(self, row: bytes, text: bytes, regions: list[Region], outcome: Redacted) -> None:
         """Replace within valid JSON so that it stays valid, has no key twice, and says which fields became null or went."""
-        found = members(row)
-        gone = [member for region in regions if region.action == "drop_field" and (member := enclosing(found, region.start))]
+        special = [region for region in regions if region.literal or region.action == "drop_field"]
+        found = members(row) if special else []
+        holders = enclosing(found, [region.start for region in special])
+        fields = dict.fromkeys(f"redacted:{member.path}" for member in holders if member)
+        outcome.flags = tuple(islice(fields, _FLAGS_MAX))
+        gone = [member for region, member in zip(special, holders, strict=True) if member and region.action == "drop_field"]
         cuts = removals(found, gone)
-        outcome.flags = tuple(f"redacted:{member.path}" for member in gone)
-        edits = [(start, end, b"") for start, end in cuts]
-        names = 0
+        names = at = 0
         for region in regions:
-            if any(start <= region.start and region.end <= end for start, end in cuts):
+            while at < len(cuts) and cuts[at][1] < region.end:
+                at += 1
+            if at < len(cuts) and cuts[at][0] <= region.start:
                 continue
             made = b"null" if region.literal else self._replacement(row, text, region)
-            member = enclosing(found, region.start) if region.literal else None
-            if member:
-                outcome.flags += (f"redacted:{member.path}",)
-            elif is_key(found, region.start):
+            if not region.literal and len(regions) > 1 and in_key(text, region.end):
                 names += 1
                 made = made if names == 1 else b"%s#%d]" % (made[:-1], names)
-            edits.append((region.start, region.end, made))
-        outcome.edits = sorted(edits)
+            outcome.edits.append((region.start, region.end, made))
+        if cuts:
+            outcome.edits = sorted([*outcome.edits, *((start, end, b"") for start, end in cuts)])
 
     def _replacement(self, row: bytes, text: bytes, region: Region) -> bytes:
         part = slice(region.start, region.end)
         return self._replacers[region.number].replacement(region.action, row[part], text[part])
+
+
+def _run_start(text: bytes, place: int, size: int) -> int:
+    """Where a run of `size` characters before `place` begins, the letter of a nested escape in front of it left out."""
+    escape = NESTED_ESCAPE.match(text, place - size - 1, place) if place > size else None
+    return escape.end() if escape and escape.end() < place else place - size
 
 
 def _is_valid(row: bytes) -> bool:
@@ -238,7 +249,7 @@ def _is_valid(row: bytes) -> bool:
 
 
 def _merged(regions: list[Region]) -> list[Region]:
-    """Regions without overlap: each the union of those that overlapped, named by the first, with the strictest action."""
+    """Regions without overlap: each the union of those that overlapped, named by the first of those with the strictest action."""
     regions.sort(key=lambda region: (region.start, -region.end, region.number))
     merged = [regions[0]]
     for region in regions[1:]:
@@ -247,20 +258,30 @@ def _merged(regions: list[Region]) -> list[Region]:
             merged.append(region)
             continue
         if STRICTNESS[region.action] > STRICTNESS[last.action]:
-            last.action = region.action
+            last.action, last.number = region.action, region.number
         if region.end > last.end:
             last.end = region.end
             last.literal = last.literal and region.literal
     return merged
 
 
-def _fitted(text: bytes, region: Region) -> list[Region]:
-    """The parts of a region that can be replaced without breaking the JSON around them."""
-    inside = text.count(b'"', 0, region.start) % 2 == 1
-    if inside and text.find(b'"', region.start, region.end) < 0:
-        return [region]
-    if region.literal and not inside:
-        return [region]
+def _fitted(text: bytes, regions: list[Region]) -> list[Region]:
+    """The parts of ordered regions that can be replaced without breaking the valid JSON around them. O(row)."""
+    parts: list[Region] = []
+    inside, counted = False, 0
+    for region in regions:
+        inside ^= text.count(b'"', counted, region.start) % 2 == 1
+        counted = region.start
+        crosses = text.find(b'"', region.start, region.end) >= 0
+        if (inside and not crosses) or (region.literal and not inside):
+            parts.append(region)
+        else:
+            parts += _pieces(text, region, inside=inside)
+    return [part for number, part in enumerate(parts) if number == 0 or part.start >= parts[number - 1].end]
+
+
+def _pieces(text: bytes, region: Region, *, inside: bool) -> list[Region]:
+    """A region cut at the quotes in it: what is inside strings as it is, outside them the literals it touches."""
     parts: list[Region] = []
     at = region.start
     for piece in text[region.start : region.end].split(b'"'):
@@ -270,7 +291,7 @@ def _fitted(text: bytes, region: Region) -> list[Region]:
             parts += [_whole_literal(text, region, at + found.start(), at + found.end()) for found in _LITERAL.finditer(piece)]
         at += len(piece) + 1
         inside = not inside
-    return _distinct(parts)
+    return parts
 
 
 def _whole_literal(text: bytes, region: Region, start: int, end: int) -> Region:
@@ -280,7 +301,3 @@ def _whole_literal(text: bytes, region: Region, start: int, end: int) -> Region:
     while end < len(text) and text[end] in _LITERAL_CHARACTERS:
         end += 1
     return msgspec.structs.replace(region, start=start, end=end, literal=True)
-
-
-def _distinct(parts: list[Region]) -> list[Region]:
-    return [part for number, part in enumerate(parts) if number == 0 or part.start >= parts[number - 1].end]

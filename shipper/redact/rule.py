@@ -1,4 +1,4 @@
-"""Rule: one thing the gate looks for, as data; and how its patterns are compiled.
+r"""Rule: one thing the gate looks for, as data; and how its patterns are compiled.
 
 RULES
 - `pattern` is exact and decides. It runs with `re` on the shadow of one row (see `escapes.py`).
@@ -6,7 +6,7 @@ RULES
   match that ends inside every match of the pattern, at most `reach` bytes after its start; the end should be fixed (`{36}`,
   not `{36,}`), or it reports every further byte. Left out, it is derived: the pattern without its outer boundaries, the last
   quantifier at its minimum.
-- A leading `\\b` means: no ASCII letter or digit before, or an escape (also a nested one) just ended. A closing `\\b` means
+- A leading `\b` means: no ASCII letter or digit before, or an escape (also a nested one) just ended. A closing `\b` means
   no ASCII letter or digit after. `_` counts as a boundary on both sides: `key_AKIA...` is found.
 - `<sep>` is what stands between a name and its value: quotes, blanks, `=`, `:`, `=>`.
 """
@@ -20,10 +20,12 @@ import msgspec
 from shipper.redact.validators import VALIDATORS
 
 _ALNUM = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-_NESTED_ESCAPE = re.compile(rb"\x02(?:[bfnrt]|u[0-9a-fA-F]{4})\Z")
+NESTED_ESCAPE = re.compile(rb"\x02(?:[bfnrt]|u[0-9a-fA-F]{4})")
+"""An escape nested in a string, on the shadow: 0x02 is the second of two backslashes."""
+_NESTED_ESCAPE_BEFORE = re.compile(NESTED_ESCAPE.pattern + rb"\Z")
 RIGHT = rb"(?![0-9A-Za-z])"
 SCREEN_LEFT = rb"(?:\b|_|\\[bfnrt]|\\u[0-9a-fA-F]{4})"
-"""`\\b` at the left of a screen, on the raw block."""
+r"""`\b` at the left of a screen, on the raw block."""
 _SEP = rb"[\"'`\x01\x02\x04\x05]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\x01\x02\x04\x05]{0,8}"
 _SCREEN_SEP = rb"[\"'`\\]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\\]{0,8}"
 
@@ -43,7 +45,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Furthest distance from the start of a match to the screen's end; -1: unknown, the row is searched from its start."""
     group: int = 0
     before: str = ""
-    """A class of characters, `A-Za-z0-9`: the hit begins with the 1 to 64 of them that stand before the match. Spares the search
+    """A class of characters, `A-Za-z0-9`: the hit begins with the 1 to 256 of them that stand before the match. Spares the search
     a run of characters that could begin anywhere."""
     validator: str = "none"
     action: str = "mask"
@@ -95,10 +97,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def at_boundary(text: bytes, place: int) -> bool:
-    """Whether a leading `\\b` holds at `place` of a shadow: no ASCII letter or digit before, or a nested escape just ended."""
+    r"""Whether a leading `\b` holds at `place` of a shadow: no ASCII letter or digit before, or a nested escape just ended."""
     if place == 0 or text[place - 1] not in _ALNUM:
         return True
-    return _NESTED_ESCAPE.search(text, max(0, place - 6), place) is not None
+    return _NESTED_ESCAPE_BEFORE.search(text, max(0, place - 6), place) is not None
 
 
 class KeyRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,8 +21,11 @@ Patterns = Sequence[tuple[int, bytes]]
 
 
 class DatabaseCache(Protocol):
-    """Where compiled databases are kept between runs. Only the agent's own state directory may be behind it: what it gives
-    is executed in a manner of speaking. A checksum guards against damage, not against an attacker who can write there."""
+    """Where compiled databases are kept between runs.
+
+    Only the agent's own state directory may be behind it. A checksum guards what it gives against damage, not against an attacker
+    who can write there.
+    """
 
     def get(self, key: str) -> bytes | None:
         """What was put under `key`, or None."""
@@ -33,7 +36,7 @@ class DatabaseCache(Protocol):
         ...
 
 
-class TooManyHits(Exception):
+class TooManyHitsError(Exception):
     """A scan found more than `HITS_MAX` hits."""
 
 
@@ -50,7 +53,7 @@ class Screen(Protocol):
     """A compiled set of screen patterns and guards."""
 
     def scan(self, block: bytes) -> tuple[Hits, frozenset[str]]:
-        """Return (hits in order of their end, names of guards that fired). Raises TooManyHits."""
+        """Return (hits in order of their end, names of guards that fired). Raises TooManyHitsError."""
         ...
 
 

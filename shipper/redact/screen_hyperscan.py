@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import hyperscan
 
-from shipper.redact.screen import HITS_MAX, DatabaseCache, Hits, Patterns, ScreenError, TooManyHits
+from shipper.redact.screen import HITS_MAX, DatabaseCache, Hits, Patterns, ScreenError, TooManyHitsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class HyperscanScreen:
             try:
                 database.scan(block, report)
             except hyperscan.ScanTerminated:
-                raise TooManyHits from None
+                raise TooManyHitsError from None
         hits.sort()
         return hits, frozenset([self._guards[number] for number in fired])
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import re2
 
-from shipper.redact.screen import HITS_MAX, Hits, Patterns, ScreenError, TooManyHits
+from shipper.redact.screen import HITS_MAX, Hits, Patterns, ScreenError, TooManyHitsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +72,6 @@ def _ends(pattern: Any, block: bytes, number: int, room: int) -> Hits:
     while found:
         hits.append((found.end(), number))
         if len(hits) > room:
-            raise TooManyHits
+            raise TooManyHitsError
         found = pattern.search(block, found.start() + 1)
     return hits

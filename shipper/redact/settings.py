@@ -26,9 +26,9 @@ class CustomRule(ComponentConfig, frozen=True, kw_only=True):
     """A check beyond the pattern: none, luhn_card, iban, jwt, basic, ssn, phone, address."""
     action: str = "mask"
     """mask, hash, partial, drop_field or drop_event."""
-    match: list[str] = []
+    match: list[str] = msgspec.field(default_factory=list)
     """Texts it must find."""
-    no_match: list[str] = []
+    no_match: list[str] = msgspec.field(default_factory=list)
     """Texts it must leave alone."""
 
 
@@ -37,12 +37,12 @@ class RedactConfig(ComponentConfig, frozen=True, kw_only=True):
 
     packs: list[str] = msgspec.field(default_factory=lambda: ["secrets", "pii"])
     """Rule packs: secrets (keys and tokens of services, private keys, passwords by name), pii (e-mail, cards, IBAN ...)."""
-    keys: list[str] = []
+    keys: list[str] = msgspec.field(default_factory=list)
     """More names of fields whose value is masked, beside those of the packs. Case, `-` and `_` do not count; `*` and `?`
     are wildcards: `pin`, `*_pin`."""
-    rules: list[CustomRule] = []
+    rules: list[CustomRule] = msgspec.field(default_factory=list)
     """Rules of your own."""
-    disable: list[str] = []
+    disable: list[str] = msgspec.field(default_factory=list)
     """Ids of rules to leave out."""
     actions: dict[str, str] = msgspec.field(default_factory=dict)
     """What to do by rule id or pack: mask, hash, partial, drop_field, drop_event."""

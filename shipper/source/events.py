@@ -37,7 +37,8 @@ class StreamState(msgspec.Struct):
     cut: int | None = None
     """A record was cut here though it may not have ended; reading again must cut it there too."""
     guard_offset: int = 0
-    """A record boundary at or before `offset`; equal to it unless a batch settled in part."""
+    """A record boundary at or before `offset`, equal to it unless a batch settled in part; where nothing is settled, the end of
+    the file as it was when it was new."""
     size: int = 0
     """The largest size that was seen; what lies beyond `offset` is lost when the file cannot be found again."""
     mtime_s: float = 0.0

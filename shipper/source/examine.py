@@ -48,6 +48,8 @@ class Finding(msgspec.Struct):
     other: Known | None = None
     errno: int = 0
     reason: str = ""
+    proof: tuple[int, bytes] | None = None
+    """Of a new file longer than its fingerprint: its size and the guard of its end."""
 
 
 Question: TypeAlias = Open | Read
@@ -78,8 +80,8 @@ class Examiner:
         """Under examination."""
 
     def add(self, known: Known, *, urgent: bool = False) -> None:
-        """Let it wait to be examined, unless it does."""
-        if not known.queued:
+        """Let it wait to be examined, unless it does; `urgent` puts it before those that are not."""
+        if not known.queued or urgent:
             known.queued = True
             heappush(self._queue, (not urgent, known.mtime_s, next(self._order), known))
 
@@ -96,6 +98,8 @@ class Examiner:
             known = item[3]
             if known is busy:
                 aside = item
+                continue
+            if not known.queued:
                 continue
             known.queued = False
             if self._table.files.get(known.key) is known:
@@ -136,11 +140,13 @@ def _judge(known: Known, head: bytes, table: Table) -> Steps:
         if (yield from _proves(known, stream)):
             return Finding(known, Verdict.RESUMED, head, stream)
     if known.copied is not None and size <= known.copied.position and known.copied.id in table.orphans:
-        return Finding(known, Verdict.COVERED)
+        return Finding(known, Verdict.COVERED, head)
     other = table.original(known)
     if other is not None:
-        return Finding(known, (yield from _compare(known, other, head)), head, other=other)
-    return Finding(known, Verdict.NEW, head)
+        verdict = yield from _compare(known, other, head)
+        if verdict is not Verdict.NEW:
+            return Finding(known, verdict, head, other=other)
+    return Finding(known, Verdict.NEW, head, proof=(yield from _last_bytes(known, head)))
 
 
 def _is_same(known: Known, head: bytes, size: int) -> Generator[Question, Answer, bool]:
@@ -159,6 +165,14 @@ def _proves(known: Known, stream: Stream) -> Generator[Question, Answer, bool]:
     size = guard_size(offset)
     data, _ = yield from _read(known, offset - size, size)
     return digest(data) == guard
+
+
+def _last_bytes(known: Known, head: bytes) -> Generator[Question, Answer, tuple[int, bytes] | None]:
+    """What tells a new file from others with the same first KiB while nothing of it is settled."""
+    if known.size <= len(head):
+        return None
+    data, _ = yield from _read(known, known.size - GUARD_BYTES, GUARD_BYTES)
+    return (known.size, digest(data)) if len(data) == GUARD_BYTES else None
 
 
 def _compare(known: Known, other: Known, head: bytes) -> Generator[Question, Answer, Verdict]:

@@ -5,6 +5,7 @@ RULES
 - A `Stream` without a file is an orphan: its file was truncated, replaced or is not where it was. It waits for a copy or a
   new name to be found, and is given up when every candidate has been looked at.
 - Bounds: `FILES` known files; beyond, the oldest that are read to their end are forgotten (and shipped again if they change).
+  `DEPARTED` live paths without a file are remembered, so that what was rotated away while nobody looked is found.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
 from shipper.source.events import Entry, StreamState
-from shipper.source.identity import NOTHING, Fingerprint, Trail
+from shipper.source.identity import HEAD_BYTES, NOTHING, Fingerprint, Trail
 from shipper.source.names import family, is_rotated, origins, split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 FILES = 100_000
+DEPARTED = 1_000
 Key = tuple[int, int]
 Index = TypeVar("Index")
 
@@ -43,8 +45,8 @@ class Stream:
     """One identity and how far it was read."""
 
     __slots__ = (
-        "begun", "cut", "ended", "first_seen", "guard", "home", "id", "key", "mtime_s", "next_offset", "path", "position", "print",
-        "settled", "size", "state", "trail", "window", "window_offset",
+        "begun", "cut", "ended", "first_end", "first_seen", "guard", "home", "id", "key", "mtime_s", "next_offset", "path", "position", "print",
+        "settled", "size", "state", "trail", "wide", "window", "window_offset",
     )  # fmt: skip
 
     def __init__(self, ident: str, path: str, key: Key, offset: int, first_seen: float) -> None:
@@ -64,11 +66,15 @@ class Stream:
         self.mtime_s = 0.0
         self.cut: int | None = None
         self.ended = False
+        self.first_end: tuple[int, bytes] | None = None
+        """Size and guard of the end as they were when it was new: proves more than the fingerprint while nothing is settled."""
         self.begun = False
         """The agent was told of it in this run."""
         self.window = b""
         """The bytes of the feed that is outstanding, guard included; they start at `window_offset`."""
         self.window_offset = 0
+        self.wide = False
+        """The last window held no whole record: the next one is larger."""
         self.state: StreamState | None = None
         """What the last snapshot said, for the next one."""
 
@@ -78,8 +84,11 @@ class Stream:
         stream = cls(state.id, state.path, (state.dev, state.ino), state.offset, state.first_seen)
         stream.print = Fingerprint.known(state.fingerprint_length, bytes.fromhex(state.fingerprint))
         guard = bytes.fromhex(state.guard) if state.guard else (NOTHING if state.guard_offset == 0 else b"")
-        stream.trail = Trail(state.guard_offset, guard)
-        stream.guard = guard if guard and state.guard_offset == state.offset else None
+        if state.guard_offset > state.offset:
+            stream.first_end = (state.guard_offset, guard)
+        else:
+            stream.trail = Trail(state.guard_offset, guard)
+            stream.guard = guard if guard and state.guard_offset == state.offset else None
         stream.size, stream.mtime_s, stream.home = state.size, state.mtime_s, state.home or state.path
         stream.cut = state.cut if state.cut is not None and state.cut > state.offset else None
         stream.ended = state.ended
@@ -88,13 +97,13 @@ class Stream:
     def proof(self) -> tuple[int, bytes] | None:
         """An offset and the guard the file must show there; None: nothing can be asked but the fingerprint."""
         if self.guard is not None:
-            return (self.position, self.guard) if self.position else None
+            return (self.position, self.guard) if self.position else self.first_end
         offset, guard = self.trail.at(self.settled)
         return (offset, guard) if guard and offset else None
 
     def snapshot(self, settled: int) -> StreamState:
         """What the checkpoint must hold when everything before `settled` has a verdict."""
-        guard_offset, guard = self.trail.at(settled)
+        guard_offset, guard = (self.first_end if not settled else None) or self.trail.at(settled)
         cut = self.cut if self.cut is not None and self.cut > settled else None
         return StreamState(
             self.id, self.path, self.key[0], self.key[1], settled, self.print.length, self.print.value.hex(), guard.hex(),
@@ -148,7 +157,7 @@ class Known:
 class Table:
     """All files and streams of a source."""
 
-    __slots__ = ("beside", "files", "listed", "orphans", "orphans_by_key", "orphans_by_path", "paths", "streams")
+    __slots__ = ("beside", "departed", "files", "latest", "listed", "orphans", "orphans_by_key", "orphans_by_path", "paths", "streams")
 
     def __init__(self) -> None:
         """Empty."""
@@ -162,6 +171,10 @@ class Table:
         """Streams without a file, with the cause and the paths under which copies of it are looked for."""
         self.orphans_by_key: dict[Key, list[Stream]] = {}
         self.orphans_by_path: dict[str, list[Stream]] = {}
+        self.latest: dict[str, Stream] = {}
+        """The last stream of each live path: its time tells which siblings came later. Kept when its file is gone."""
+        self.departed: dict[str, None] = {}
+        """Live paths whose last file is gone, oldest first."""
         self.beside: dict[str, set[Key]] = {}
         """Files that no glob matches, by the directory they were found in."""
 
@@ -211,18 +224,37 @@ class Table:
             if self.paths.get(path) is known:
                 del self.paths[path]
         self._enter(known)
-        stream = known.stream
-        if stream is not None and stream.ended and stream.settled >= stream.next_offset:
-            self.streams.pop(stream.id, None)
 
     def bind(self, known: Known, stream: Stream) -> None:
         """Give a file its stream."""
         known.stream, known.phase = stream, Phase.ACTIVE
         stream.key, stream.path, stream.home = known.key, known.path, known.home
         stream.state = None
-        self.streams[stream.id] = stream
+        self.enlist(stream)
         if not known.outside:
             self.paths[known.path] = known
+
+    def enlist(self, stream: Stream) -> None:
+        """Take a stream."""
+        self.streams[stream.id] = stream
+        last = self.latest.get(stream.home)
+        if last is None or last.mtime_s <= stream.mtime_s:
+            self.latest[stream.home] = stream
+            self.departed.pop(stream.home, None)
+
+    def _is_over(self, stream: Stream) -> bool:
+        """Whether a stream needs no place in the checkpoint: settled to its end, no file has it, and another came after it."""
+        if not stream.ended or stream.settled < stream.next_offset or stream.id in self.orphans:
+            return False
+        known = self.files.get(stream.key)
+        if known is not None and known.stream is stream:
+            return False
+        if self.latest.get(stream.home) is not stream:
+            return True
+        self.departed[stream.home] = None
+        if len(self.departed) > DEPARTED:
+            del self.latest[next(iter(self.departed))], self.departed[next(iter(self.departed))]
+        return self.latest.get(stream.home) is not stream
 
     def orphan(self, stream: Stream, cause: str) -> None:
         """A stream lost its file."""
@@ -241,31 +273,39 @@ class Table:
         return cause
 
     def candidates(self, known: Known, head: bytes, size: int) -> list[Stream]:
-        """Orphans that `known` may be: same inode first, then those it may be a copy of by name."""
+        """Orphans that `known` may be: same inode first, then those it may be a copy of by name.
+
+        A copy of a stream of an earlier run must prove more than an equal first KiB, since that may be a common header, and
+        bytes of the stream that were sent and not settled must not give their ids to others.
+        """
         if not self.orphans:
             return []
         found = list(self.orphans_by_key.get(known.key, ()))
         for path in (known.path, *origins(known.path)):
-            found += (stream for stream in self.orphans_by_path.get(path, ()) if stream not in found)
-        return [stream for stream in found if stream.position <= size and stream.print.matches(head)]
+            for stream in self.orphans_by_path.get(path, ()):
+                if stream not in found and (stream.begun or stream.proof() or stream.print.length < HEAD_BYTES):
+                    found.append(stream)
+        return [stream for stream in found if self._may_be(stream, head, size)]
+
+    def _may_be(self, stream: Stream, head: bytes, size: int) -> bool:
+        """Whether a file of this size and head can be the stream's; where nothing was settled, the size tells more."""
+        least = stream.position or (0 if stream.begun else stream.size)
+        return least <= size and stream.print.matches(head)
 
     def original(self, known: Known) -> Known | None:
         """The file under a live name that `known` may be a copy of."""
         for path in origins(known.path):
             other = self.paths.get(path)
-            while other is not None and other is not known:
-                if other.stream is not None and not other.stream.ended:
+            while other is not None:
+                if other is not known and other.stream is not None and not other.stream.ended:
                     return other
                 other = other.after
         return None
 
-    def family_head(self, path: str) -> Known | None:
-        """The file under the live name that `path` was rotated from, if there is one."""
-        for origin in origins(path):
-            other = self.paths.get(origin)
-            if other is not None and other.path == origin:
-                return other
-        return None
+    def listed_at(self, path: str) -> Key | None:
+        """The inode that the last scan saw at a path."""
+        known = self.paths.get(path)
+        return known.key if known is not None and known.path == path and known.key in self.listed else None
 
     def found_beside(self, path: str) -> Iterator[Known]:
         """Files outside the globs in the directory of `path`."""
@@ -281,8 +321,8 @@ class Table:
         ended = (known for known in self.files.values() if known.handle is None and known.stream and known.stream.ended)
         return sorted(ended, key=lambda known: known.mtime_s)[:over]
 
-    def snapshot(self, settled: Mapping[str, int], done: Callable[[Stream], bool]) -> list[StreamState]:
-        """States of all streams; `done` says which are not worth keeping. Unchanged ones are the same objects as last time."""
+    def snapshot(self, settled: Mapping[str, int]) -> list[StreamState]:
+        """States of all streams that are needed after a restart. Unchanged ones are the same objects as last time."""
         states = []
         for stream in tuple(self.streams.values()):
             offset = max(stream.settled, settled.get(stream.id, 0))
@@ -290,7 +330,7 @@ class Table:
                 stream.settled = offset
                 stream.trail.prune(offset)
                 stream.state = None
-            if done(stream):
+            if self._is_over(stream):
                 self.streams.pop(stream.id)
                 continue
             if stream.state is None:

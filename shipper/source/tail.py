@@ -126,7 +126,7 @@ class Tail:
 
     def snapshot(self, settled: Mapping[str, int]) -> list[StreamState]:
         """States for a checkpoint; `settled` has the ledger's offset of every stream that moved. O(streams)."""
-        return self._table.snapshot(settled, self._is_over)
+        return self._table.snapshot(settled)
 
     def states(self) -> list[StreamState]:
         """States as of the last `Settled` and `snapshot`."""
@@ -138,7 +138,7 @@ class Tail:
         self._fresh = event.streams is None
         for state in event.streams or ():
             stream = Stream.restored(state)
-            self._table.streams[stream.id] = stream
+            self._table.enlist(stream)
             self._table.orphan(stream, "vanished")
         self._scan()
 
@@ -228,6 +228,11 @@ class Tail:
                 self._examiner.add(known)
         for known in table.surplus():
             table.forget(known)
+        if event.complete and not self._whole:
+            for stream, _, _ in table.orphans.values():
+                if stream.key not in fresh:
+                    self._search(stream)
+            self._search_since_last_run()
         self._refuse(event)
         self._last_scan_s = event.wall_s
         self._scans += 1
@@ -279,10 +284,9 @@ class Tail:
             if known.phase is not Phase.EMPTY:
                 self._consider(known)
             elif entry.size:
-                self._list(known.home, None, self._last_scan_s)
+                self._list(known.home, None, self._since(known.home))
                 self._consider(known)
             return
-        stream.mtime_s, stream.state = entry.mtime_s, None
         if stream.ended or self._reading.paused:
             self._examiner.add(known)
         else:
@@ -297,10 +301,10 @@ class Tail:
         if table.paths.get(origin, known) is not known:
             known.rotated, known.home = True, origin
         elif last is not None:
-            self._rotated(entry.path, last, last.mtime_s)
+            self._rotated(entry.path, last, last.stream.mtime_s if last.stream is not None else last.mtime_s)
             self._follow(last, known)
         elif self._whole:
-            self._list(entry.path, None, self._last_scan_s)
+            self._list(entry.path, None, self._since(entry.path))
         if self._fresh and self._config.start == "end":
             known.begin = entry.size
         self._consider(known)
@@ -332,6 +336,7 @@ class Tail:
         if known is None or known.outside:
             return
         self._table.leave(known)
+        self._later.discard(known)
         stream = known.stream
         if stream is None and known.phase not in (Phase.NEW, Phase.EMPTY):
             self._drop(known)
@@ -347,7 +352,7 @@ class Tail:
         """Look where a file went."""
         if not known.sought and known.home not in self._listings:
             known.sought = True
-            self._list(known.home, known, known.mtime_s)
+            self._list(known.home, known, known.stream.mtime_s if known.stream is not None else known.mtime_s)
 
     def _drop(self, known: Known) -> None:
         self._reading.close(known)
@@ -364,6 +369,11 @@ class Tail:
         if last.phase is Phase.ACTIVE:
             self._examiner.add(last, urgent=True)
         self._list(path, last, mtime_s)
+
+    def _since(self, home: str) -> float:
+        """What changed later than this beside a live path came after the last file there; without one, after the last scan."""
+        latest = self._table.latest.get(home)
+        return self._last_scan_s if latest is None else latest.mtime_s
 
     def _list(self, path: str, last: Known | None, mtime_s: float) -> None:
         if path not in self._listings:
@@ -390,9 +400,9 @@ class Tail:
         """Take what lies beside a path: the file that lay there, and what came after it."""
         last, since_s = self._listings.pop(event.path, (None, float("inf")))
         chain: list[Known] = []
-        seen = set()
+        seen = {(entry.dev, entry.ino) for entry in event.entries}
+        self._moved_beside(event.entries)
         for entry in sorted(event.entries, key=lambda entry: entry.mtime_s):
-            seen.add((entry.dev, entry.ino))
             known = self._sibling(event.path, entry, since_s)
             unread = known is not None and (known.queued or (known.stream is not None and not known.stream.next_offset))
             if known is not None and unread and known is not last and known.path != event.path and entry.mtime_s >= since_s:
@@ -405,10 +415,28 @@ class Tail:
             if known.key not in seen and known is not last and is_related(name, split(known.path)[1]):
                 self._not_found(known)
 
+    def _moved_beside(self, entries: Sequence[Entry]) -> None:
+        """Take over the new names of known files; one that still has its name keeps it, whatever others it has."""
+        files, listed = self._table.files, self._table.listed
+        moved: dict[tuple[int, int], str] = {}
+        for entry in entries:
+            moved.setdefault((entry.dev, entry.ino), entry.path)
+        for entry in entries:
+            known = files.get((entry.dev, entry.ino))
+            if known is not None and known.path == entry.path:
+                moved.pop(known.key, None)
+        for key, path in moved.items():
+            known = files.get(key)
+            if known is not None:
+                self._move(known, path, outside=key not in listed)
+
     def _sibling(self, path: str, entry: Entry, since_s: float) -> Known | None:
         """Take one sibling of `path`. Returns it if it is known now."""
         table, name = self._table, split(entry.path)[1]
         known = table.files.get((entry.dev, entry.ino))
+        if known is None and entry.path == path and since_s < float("inf"):
+            self._arrived(entry)
+            return table.files.get((entry.dev, entry.ino))
         if known is None:
             wanted = is_rotated(split(path)[1], name) and entry.mtime_s >= since_s
             if not entry.size or is_compressed(name) or not (wanted or table.orphans):
@@ -420,15 +448,10 @@ class Tail:
             return known
         if known.stream is None and entry.mtime_s >= since_s:
             known.mintable |= is_rotated(split(path)[1], name)
-        if known.key not in table.listed:
-            known.sought = True
-            if known.path != entry.path:
-                self._move(known, entry.path, outside=True)
+        known.sought = known.sought or known.key not in table.listed
         if known.phase is Phase.NEW or (known.phase is Phase.HELD and table.orphans):
             self._examiner.add(known, urgent=known.phase is Phase.HELD)
-        elif known.phase is Phase.EMPTY and entry.size:
-            self._changed(known, entry)
-        elif known.outside and (entry.size != known.size or entry.mtime_s != known.mtime_s):
+        elif (known.phase is Phase.EMPTY and entry.size) or (known.outside and (entry.size != known.size or entry.mtime_s != known.mtime_s)):
             self._changed(known, entry)
         return known
 
@@ -501,13 +524,15 @@ class Tail:
             case Verdict.RESUMED if stream is not None:
                 self._found_again(known, stream, finding.head)
             case Verdict.COPY | Verdict.COVERED:
-                known.phase = Phase.HELD if finding.verdict is Verdict.COPY else Phase.IGNORED
+                known.phase = Phase.HELD
                 known.copied = finding.other.stream if finding.other is not None else known.copied
                 self._out.append(Note("copy", known.path, {"held": finding.verdict is Verdict.COPY}))
+                if finding.verdict is Verdict.COVERED:
+                    self._remember(known, finding.head)
                 reading.close(known)
                 reading.release(known)
             case Verdict.NEW:
-                self._mint_stream(known, finding.head)
+                self._mint_stream(finding)
             case Verdict.EMPTY:
                 known.phase = Phase.EMPTY
                 reading.close(known)
@@ -524,7 +549,7 @@ class Tail:
         stream = known.stream
         assert stream is not None
         known.backoff_s = 0.0
-        stream.size, stream.state = max(stream.size, known.size), None
+        stream.size, stream.mtime_s, stream.state = max(stream.size, known.size), known.mtime_s, None
         if stream.ended and stream.position < known.size:
             stream.ended, stream.state = False, None
             self._out.append(Began(stream.snapshot(stream.settled), minted=False))
@@ -589,14 +614,22 @@ class Tail:
                 self._follow(known, live)
         reading.turns.add(known)
 
-    def _mint_stream(self, known: Known, head: bytes) -> None:
+    def _remember(self, known: Known, head: bytes) -> None:
+        """Give a copy, all of which was read in its original, a stream that has ended, so that a restart knows it."""
+        stream = Stream(self._mint(), known.path, known.key, known.size, self._wall_s + self._now)
+        stream.print, stream.size, stream.mtime_s = Fingerprint(head), known.size, known.mtime_s
+        stream.ended, stream.home = True, known.home
+        self._table.bind(known, stream)
+
+    def _mint_stream(self, finding: Finding) -> None:
         """A new file: give it an identity."""
+        known = finding.known
         if not known.mintable:
             self._drop(known)
             return
         begin = min(known.begin, known.size)
         stream = Stream(self._mint(), known.path, known.key, begin, self._wall_s + self._now)
-        stream.print = Fingerprint(head)
+        stream.print, stream.first_end = Fingerprint(finding.head), finding.proof
         stream.size, stream.mtime_s, stream.begun = known.size, known.mtime_s, True
         self._table.bind(known, stream)
         self._out.append(Began(stream.snapshot(begin), minted=True))
@@ -608,7 +641,7 @@ class Tail:
         if errno in (ENOENT, ESTALE):
             reading.close(known)
             if known.outside:
-                self._list(known.home, known, known.mtime_s)
+                self._list(known.home, known, known.stream.mtime_s if known.stream is not None else known.mtime_s)
                 return
             self._later.add(known)
             self._scan_soon()
@@ -629,7 +662,7 @@ class Tail:
 
     def _ask(self) -> None:
         examiner, reading, orphans = self._examiner, self._reading, self._table.orphans
-        if orphans and not examiner and self._whole:
+        if orphans and not examiner and self._whole and not self._later:
             self._give_up()
             if self._listings:
                 return
@@ -655,17 +688,28 @@ class Tail:
             if self._is_held_off(stream):
                 continue
             if stream.id not in self._sought:
-                self._sought.add(stream.id)
-                self._list(family(stream.path), None, float("inf"))
-                if not stream.ended:
-                    self._list(stream.home, table.files.get(stream.key), stream.mtime_s)
+                self._search(stream)
             elif stream.ended:
                 table.adopt(stream)
-                table.streams.pop(stream.id, None)
+                self._sought.discard(stream.id)
             else:
                 table.adopt(stream)
                 self._sought.discard(stream.id)
                 self._abandon(stream, cause)
+
+    def _search(self, stream: Stream) -> None:
+        """Look for an orphan among its siblings."""
+        self._sought.add(stream.id)
+        self._list(family(stream.path), None, float("inf"))
+        if not stream.ended:
+            self._list(stream.home, self._table.files.get(stream.key), stream.mtime_s)
+
+    def _search_since_last_run(self) -> None:
+        """Look for files that came after the last one that the checkpoint knows of a name, and were rotated away too."""
+        for home, stream in self._table.latest.items():
+            last = self._table.listed_at(home)
+            if last is None or last not in self._table.orphans_by_key:
+                self._list(home, None, stream.mtime_s)
 
     def _is_held_off(self, stream: Stream) -> bool:
         known = self._table.files.get(stream.key)
@@ -679,13 +723,6 @@ class Tail:
         self._out.append(Note("lost" if missing else "ended", stream.path, {"bytes": missing, "cause": cause}))
         stream.ended, stream.state, stream.size = True, None, stream.next_offset
         self._out.append(Ended(stream.id, cause))
-
-    def _is_over(self, stream: Stream) -> bool:
-        """Whether a stream needs no place in the checkpoint: settled to its end, and no file has it."""
-        if not stream.ended or stream.settled < stream.next_offset:
-            return False
-        known = self._table.files.get(stream.key)
-        return known is None or known.stream is not stream
 
     def _is_drained(self) -> bool:
         if self._drained or not self._reading.draining or self._scans < self._drain_scan or self._scanning:

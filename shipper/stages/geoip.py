@@ -16,6 +16,7 @@ RULES
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from shipper.model.columns import Columns
     from shipper.stages.stage import Resources, Table
 
+PLACES_MAX = 4096
+"""Cities whose JSON is remembered, some 0.4 kB each."""
 ADDRESS_CHARS_MAX = 80
 """The longest text that can be an address: IPv6 of 45 characters, brackets, port, zone id of 15 (IFNAMSIZ)."""
 FAMILIES = {"Enterprise": "city", "City": "city", "Country": "country", "ASN": "asn", "ISP": "asn"}
@@ -137,6 +140,7 @@ class _Fragments(dict[object, bytes]):
         super().__init__()
         self._tables = tables
         self._families: dict[str, list[Table]] = {}
+        self._places: dict[tuple[object, ...], bytes] = {}
         self._half = config.cache_max // 2
         self._older: dict[object, bytes] = {}
         self._head = b"," + orjson.dumps(config.target) + b":"
@@ -160,6 +164,7 @@ class _Fragments(dict[object, bytes]):
         for table in self._tables:
             self._families.get(database_family(table.kind), []).append(table)
         self._older = {}
+        self._places.clear()
         self._start()
 
     def _start(self) -> None:
@@ -167,21 +172,44 @@ class _Fragments(dict[object, bytes]):
         self[None] = b""  # rows without the field are common: they need not come by `__missing__`
 
     def _made(self, written: str) -> bytes:
-        address = parsed_address(written)
-        if address is None:
-            return b""
-        text = str(address)
-        found: dict[str, object] = {"ip": text}
-        if kind := address_class(address):
-            found["address_class"] = kind
+        text, kind = written, ""
+        if not _is_plain_public(written):
+            address = parsed_address(written)
+            if address is None:
+                return b""
+            text, kind = str(address), address_class(address)
         place = self._looked_up("city", text)
         if "country" not in place or "continent" not in place:  # 4 us saved where the City record has both, as nearly all do
             place = {**self._looked_up("country", text), **place}
-        if place and (geo := geo_fields(place, self._language)):
-            found["geo"] = geo
-        if network := as_fields(self._looked_up("asn", text) or _part(place, "traits")):
-            found["as"] = network
-        return self._head + orjson.dumps(found)
+        network = as_fields(self._looked_up("asn", text) or _part(place, "traits"))
+        parts = [self._head, b'{"ip":"', text.encode(), b'"']
+        if kind:
+            parts += (b',"address_class":"', kind.encode(), b'"')
+        if place and (geo := self._geo(place)):
+            parts += (b',"geo":', geo)
+        if network:
+            parts += (b',"as":', orjson.dumps(network))
+        return b"".join((*parts, b"}"))
+
+    def _geo(self, place: Mapping[str, Any]) -> bytes:
+        """The ECS `geo` object as JSON; one city's is made once, as most addresses of a network have the same."""
+        location = _part(place, "location")
+        key = (
+            _part(place, "city").get("geoname_id"),
+            _part(place, "postal").get("code"),
+            location.get("latitude"),
+            location.get("longitude"),
+            location.get("time_zone"),
+        )
+        if key[0] is None:  # nothing tells two such records apart for certain
+            fields = geo_fields(place, self._language)
+            return orjson.dumps(fields) if fields else b""
+        made = self._places.get(key)
+        if made is None:
+            if len(self._places) >= PLACES_MAX:
+                self._places.clear()
+            made = self._places[key] = orjson.dumps(geo_fields(place, self._language))
+        return made
 
     def _looked_up(self, family: str, address: str) -> Mapping[str, Any]:
         for table in self._families[family]:
@@ -192,6 +220,18 @@ class _Fragments(dict[object, bytes]):
             if record is not None:
                 return record
         return {}
+
+
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_PLAIN = re.compile(rf"({_OCTET})\.{_OCTET}\.{_OCTET}\.{_OCTET}", re.ASCII)
+_PUBLIC = frozenset(str(octet) for octet in range(1, 224)) - {"10", "100", "127", "169", "172", "192", "198", "203"}
+"""First octets without any address of special purpose."""
+
+
+def _is_plain_public(text: str) -> bool:
+    """Whether a text is an IPv4 address in its canonical form that needs no classing: spares most of the parsing."""
+    found = _PLAIN.fullmatch(text)
+    return found is not None and found[1] in _PUBLIC
 
 
 def database_family(kind: str) -> str:

@@ -29,6 +29,8 @@ class Proxy:
         self._target = (parts.hostname, parts.port or 80)
         self.statuses: Counter[int] = Counter()
         """Statuses of items in replies."""
+        self.muted = False
+        """Whether replies are counted and then kept from the agent."""
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", free_port()))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -61,7 +63,8 @@ class Proxy:
             while data := source.recv(1 << 16):
                 if counts:  # before it is passed on: what the agent knows is counted
                     rest = self._count(rest + data)
-                sink.sendall(data)
+                if not (counts and self.muted):
+                    sink.sendall(data)
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -25,11 +25,21 @@ RECORDS = [
 def templated(world: World) -> Iterator[World]:
     """A world whose templates are put by `shipper setup`, and taken away after the test."""
     ended = world.command("setup", str(world.pipeline)).wait()
-    assert ended.code == 0, ended
+    if "this is not Elasticsearch" in ended.log:
+        put_printed(world)
+    else:
+        assert ended.code == 0, ended
     yield world
     for name in template_names(world.node, "index", world.prefix):
         world.node.ask("DELETE", f"_index_template/{name}")
     world.node.ask("DELETE", f"_component_template/shipper-{world.prefix}")
+
+
+def put_printed(world: World) -> None:
+    """Put what `setup --print` shows, as the agent says to do for OpenSearch, which the official client refuses to talk to."""
+    for piece in world.command("setup", "--print", str(world.pipeline)).wait().text.split("PUT ")[1:]:
+        path, body = piece.split("\n", 1)
+        world.node.ask("PUT", path, body)
 
 
 def template_names(node: Client, kind: str, prefix: str) -> set[str]:
@@ -52,7 +62,7 @@ def test_setup_puts_a_template_for_each_family(templated: World) -> None:
     assert template_names(templated.node, "index", prefix) == names
     before = templated.node.ask("GET", f"_index_template/shipper-{prefix}*")
     again = templated.command("setup", str(templated.pipeline)).wait()
-    assert again.code == 0 and all(name in again.text for name in names)
+    assert "this is not Elasticsearch" in again.log or (again.code == 0 and all(name in again.text for name in names))
     assert templated.node.ask("GET", f"_index_template/shipper-{prefix}*") == before
 
 

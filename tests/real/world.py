@@ -116,7 +116,7 @@ class Running:
             raise AssertionError(f"the agent did not end within {WAIT_S:.0f} s\n{self.log()[-3000:]}") from None
         text = self._out.read_text()
         last = text.splitlines()[-1] if text else ""
-        return Ended(code, json.loads(last) if last.startswith("{") and last.endswith("}") and last != "{}" else {}, text, self.log())
+        return Ended(code, json.loads(last) if last.startswith('{"') else {}, text, self.log())
 
 
 class World:

@@ -32,7 +32,9 @@ def gate_of(engine: str, rule: str) -> Gate:
 
 def batch(rows: Sequence[bytes], *, stream: str = "stream", base: int = 0, ends: bool = False) -> Batch:
     """Return rows as a batch of contiguous lines; with `ends`, rows may hold newlines."""
-    made = Batch(Stream(id=stream, common=b"", path="x.log", first_seen=0.0), b"".join(row + b"\n" for row in rows), len(rows), base)
+    made = Batch(
+        Stream(id=stream, common=b"", path="x.log", first_seen=0.0), b"".join(row + b"\n" for row in rows), len(rows), base
+    )
     if ends:
         at = -1
         made.ends = [at := at + len(row) + 1 for row in rows]

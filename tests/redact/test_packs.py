@@ -13,8 +13,16 @@ from shipper.redact.rule import Rule
 from shipper.redact.settings import CustomRule, RedactConfig
 from tests.redact.gating import PACK_RULES, admit, batch, full_gate, gate_of, rows_of
 
-MATCHES = [pytest.param(rule.id, text, id=f"{rule.id}-{number}") for rule in PACK_RULES.values() for number, text in enumerate(rule.match)]
-OTHERS = [pytest.param(rule.id, text, id=f"{rule.id}-{number}") for rule in PACK_RULES.values() for number, text in enumerate(rule.no_match)]
+MATCHES = [
+    pytest.param(rule.id, text, id=f"{rule.id}-{number}")
+    for rule in PACK_RULES.values()
+    for number, text in enumerate(rule.match)
+]
+OTHERS = [
+    pytest.param(rule.id, text, id=f"{rule.id}-{number}")
+    for rule in PACK_RULES.values()
+    for number, text in enumerate(rule.no_match)
+]
 BEHIND = [b"", b"\\n", b"\\t", b"\\u00fc", b"\\u00a0", b"\xc3\xbc ", b"x \\\\n", b'say \\"', b"\\ud83d\\ude00"]
 NEIGHBOUR = b'{"level":"INFO","message":"nothing to see","n":42}'
 
@@ -106,13 +114,13 @@ def test_screen_ends_within_reach_of_the_match_for_every_example(rule: Rule) -> 
 @pytest.mark.parametrize(
     ("config", "field", "hint"),
     [
-        (RedactConfig(packs=["secret"]), "packs[0]", "secrets"),
-        (RedactConfig(disable=["emial"]), "disable[0]", "email"),
+        (RedactConfig(packs=["secret"]), "packs.0", "secrets"),
+        (RedactConfig(disable=["emial"]), "disable.0", "email"),
         (RedactConfig(actions={"crad": "mask"}), "actions.crad", "card"),
         (RedactConfig(actions={"card": "hsah"}), "actions.card", "hash"),
-        (RedactConfig(rules=[CustomRule(id="email", pattern="x")]), "rules[0].id", "another"),
-        (RedactConfig(rules=[CustomRule(id="No Id", pattern="x")]), "rules[0].id", "lower case"),
-        (RedactConfig(rules=[CustomRule(id="mine", pattern="x", action="burn")]), "rules[0].action", "mask"),
+        (RedactConfig(rules=[CustomRule(id="email", pattern="x")]), "rules.0.id", "another"),
+        (RedactConfig(rules=[CustomRule(id="No Id", pattern="x")]), "rules.0.id", "lower case"),
+        (RedactConfig(rules=[CustomRule(id="mine", pattern="x", action="burn")]), "rules.0.action", "mask"),
     ],
 )
 def test_chosen_rules_refuse_unknown_names_with_a_hint(config: RedactConfig, field: str, hint: str) -> None:

@@ -49,7 +49,7 @@ class Program:
             action = self.random.choice(actions)
             self.trace.append(f"{self.fs.now:.2f} {action.__name__}")
             action()
-        self.complete()
+        self.write()  # a file that came and was rotated away unseen is found when the next one lies at its path
         self.start()
         self.resume()
         self.world.advance(40)

@@ -1,0 +1,181 @@
+"""Timestamps: formats as a table, and the column paths against reading row by row."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shipper.decode.timestamp import CACHE_MAX, Timeline, Times, first_present, parse, seconds_to_days, stamp
+
+NOON = 1_770_301_845
+"""2026-02-05T14:30:45Z."""
+BEFORE = 1_700_000_000.75
+
+READABLE = [
+    ("2026-02-05T14:30:45Z", NOON, "2026-02-05T14:30:45Z"),
+    ("2026-02-05T14:30:45.1Z", NOON, "2026-02-05T14:30:45.1Z"),
+    ("2026-02-05T14:30:45.123Z", NOON, "2026-02-05T14:30:45.123Z"),
+    ("2026-02-05T14:30:45.123456789Z", NOON, "2026-02-05T14:30:45.123456789Z"),
+    ("2026-02-05T14:30:45.1234567891Z", NOON, "2026-02-05T14:30:45.123456789Z"),
+    ("2026-02-05T14:30:45.123456", NOON, "2026-02-05T14:30:45.123456Z"),
+    ("2026-02-05 14:30:45", NOON, "2026-02-05T14:30:45.000Z"),
+    ("2026-02-05 14:30:45,123", NOON, "2026-02-05T14:30:45.123Z"),
+    ("2026-02-05 14:30:45.5 UTC", NOON, "2026-02-05T14:30:45.500Z"),
+    ("2026-02-05t14:30:45z", NOON, "2026-02-05T14:30:45.000Z"),
+    (" 2026-02-05T14:30:45.123Z\n", NOON, "2026-02-05T14:30:45.123Z"),
+    ("2026-02-05T14:30Z", NOON - 45, "2026-02-05T14:30:00.000Z"),
+    ("2026-02-05T15:30:45+01:00", NOON, "2026-02-05T14:30:45.000Z"),
+    ("2026-02-05T15:30:45.1+01", NOON, "2026-02-05T14:30:45.100Z"),
+    ("2026-02-05T09:00:45-0530", NOON, "2026-02-05T14:30:45.000Z"),
+    ("2026-02-06T00:30:45.25+10:00", NOON, "2026-02-05T14:30:45.250Z"),
+    ("2026-02-05T14:30:45-00:00", NOON, "2026-02-05T14:30:45.000Z"),
+    (NOON, NOON, "2026-02-05T14:30:45.000Z"),
+    (NOON * 1000 + 123, NOON, "2026-02-05T14:30:45.123Z"),
+    (NOON * 10**6 + 123_456, NOON, "2026-02-05T14:30:45.123456Z"),
+    (NOON * 10**9 + 123_456_789, NOON, "2026-02-05T14:30:45.123456789Z"),
+    (str(NOON), NOON, "2026-02-05T14:30:45.000Z"),
+    (f"{NOON}.123", NOON, "2026-02-05T14:30:45.123Z"),
+    (f"{NOON}123", NOON, "2026-02-05T14:30:45.123Z"),
+    (f"{NOON}123.5", NOON, "2026-02-05T14:30:45.1235Z"),
+    (1_732_540_000.123, 1_732_540_000, "2024-11-25T13:06:40.123Z"),
+    (float(NOON), NOON, "2026-02-05T14:30:45.000Z"),
+    (NOON * 1000.0 + 0.5, NOON, "2026-02-05T14:30:45.0005Z"),
+    (0, 0, "1970-01-01T00:00:00.000Z"),
+    ("1970-01-01T00:00:00Z", 0, "1970-01-01T00:00:00Z"),
+    ("1969-12-31T23:59:59.999Z", -1, "1969-12-31T23:59:59.999Z"),
+    ("0001-01-01T00:00:00Z", -62_135_596_800, "0001-01-01T00:00:00Z"),
+    ("0999-01-01 00:00:00", -30_641_760_000, "0999-01-01T00:00:00.000Z"),
+    ("2999-12-31T23:59:59Z", 32_503_679_999, "2999-12-31T23:59:59Z"),
+    ("9999-12-31T23:59:59.999999999Z", 253_402_300_799, "9999-12-31T23:59:59.999999999Z"),
+    (10**11 - 1, 10**11 - 1, "5138-11-16T09:46:39.000Z"),
+    (10**11, 10**8, "1973-03-03T09:46:40.000Z"),
+]
+UNREADABLE = [
+    "yesterday", "2026-02-30T00:00:00Z", "2026-02-05T25:00:00Z", "2026-02-05T14:30:60Z", "2026-02-05", "14:30:45", "2026-02-05T14:30:45.Z", "17",
+    "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", "2026-02-05T14:30:45+25:00",
+    "\u0662\u0660\u0662\u0666-02-05T14:30:45Z", "2026-02-05T14:30:45.\u0661Z", "2026-02-05T14:30:45Z\nx", -1, -0.5, 10**20, 10**30, 1e20, float("inf"), True,
+    False, [], ["2026-02-05T14:30:45Z"], {}, {"$date": "2026-02-05T14:30:45Z"}, "9" * 5000, "2026-02-05T14:30:45.123456789012345678901234567890+99:99",
+]  # fmt: skip
+MISSING = [None, ""]
+
+canonical = st.builds(
+    lambda moment, digits: f"{moment:%Y-%m-%dT%H:%M:%S}{'.' + digits if digits else ''}Z",
+    st.datetimes(datetime(1900, 1, 1), datetime(2999, 1, 1)),
+    st.text("0123456789", max_size=9),
+)
+values = st.one_of(
+    canonical,
+    st.sampled_from(["2026-02-05T14:30:45.123Z", "2026-02-05T14:30:46.200Z", "2026-02-05T14:30:46.2Z"]),
+    st.sampled_from([value for value, _, _ in READABLE]),
+    st.sampled_from(UNREADABLE + MISSING),
+    st.integers(-(10**21), 10**21),
+    st.floats(),
+    st.text(max_size=25),
+)
+columns = st.lists(values, max_size=8) | st.lists(canonical, min_size=1, max_size=8)
+
+
+def one_by_one(values: list[object], before: float) -> Times:
+    """The rule, row by row: a time of its own, or that of the row before, in whole seconds."""
+    times, stamps = Times([], [], {}), []
+    seconds = before // 1
+    for row, value in enumerate(values):
+        found = parse(value)
+        if found is None:
+            times.flags[row] = "timestamp_missing" if value is None or value == "" else "timestamp_unreadable"
+            stamps.append(f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.000Z".encode() if seconds > 0 else None)
+        else:
+            seconds = found[0].timestamp() // 1
+            stamps.append(found[1])
+        times.seconds.append(int(seconds))
+    times.stamps = stamps
+    return times
+
+
+@settings(deadline=None)
+@given(columns)
+def test_a_column_is_read_as_its_rows_are_one_by_one(values: list[object]) -> None:
+    """The path for canonical text and the careful one give the same seconds, text and flags, for any mix."""
+    timeline, expected = Timeline(), one_by_one(values, BEFORE)
+    for _ in range(2):  # the second time from the cache
+        found = timeline.read(values, BEFORE)
+        assert (found.seconds, found.flags) == (expected.seconds, expected.flags)
+        assert [stamp for stamp, wanted in zip(found.stamps, expected.stamps, strict=True) if wanted] == [wanted for wanted in expected.stamps if wanted]
+
+
+@settings(deadline=None)
+@given(columns, st.integers(0, 8))
+def test_times_are_the_same_when_a_batch_is_cut_in_two(values: list[object], cut: int) -> None:
+    """What the second batch needs of the first is its last time in whole seconds, as the ledger keeps it."""
+    timeline = Timeline()
+    whole = timeline.read(values, BEFORE)
+    first = timeline.read(values[:cut], BEFORE)
+    second = timeline.read(values[cut:], float(first.seconds[-1]) if first.seconds else BEFORE)
+    assert [*first.seconds, *second.seconds] == whole.seconds
+    assert [*first.stamps, *second.stamps] == list(whole.stamps)
+    assert first.flags | {row + len(first.seconds): flag for row, flag in second.flags.items()} == whole.flags
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("0123456789.Z\n", max_size=12), min_size=1, max_size=6))
+def test_a_tail_is_never_taken_for_canonical_when_its_neighbours_make_the_sum_right(tails: list[str]) -> None:
+    """The strided check of all tails at once agrees with one row at a time."""
+    values = [f"2026-02-05T14:30:45{tail}" for tail in tails]
+    found, expected = Timeline().read(values, BEFORE), one_by_one(values, BEFORE)
+    assert (found.seconds, list(found.stamps), found.flags) == (expected.seconds, list(expected.stamps), expected.flags)
+
+
+@pytest.mark.parametrize(("value", "seconds", "text"), READABLE)
+def test_a_time_is_read_when_its_format_is_known(value: object, seconds: int, text: str) -> None:
+    """Seconds rounded down, and the text of `@timestamp`."""
+    times = Timeline().read([value], BEFORE)
+    assert (times.seconds, list(times.stamps), times.flags) == ([seconds], [text.encode()], {})
+
+
+@pytest.mark.parametrize("value", UNREADABLE + MISSING)
+def test_a_row_has_the_time_before_it_when_its_own_is_no_time(value: object) -> None:
+    """First that of the stream, then that of the record before, to the second; the row is flagged."""
+    times = Timeline().read([value, "2026-02-05T14:30:45.123Z", value], BEFORE)
+    assert times.seconds == [1_700_000_000, NOON, NOON]
+    assert list(times.stamps) == [b"2023-11-14T22:13:20.000Z", b"2026-02-05T14:30:45.123Z", b"2026-02-05T14:30:45.000Z"]
+    flag = "timestamp_missing" if value in (None, "") else "timestamp_unreadable"
+    assert times.flags == {0: flag, 2: flag}
+
+
+def test_the_cache_is_bounded_when_every_record_has_another_second() -> None:
+    """It forgets everything when it is full, and goes on."""
+    timeline = Timeline()
+    values = [f"2026-02-{day:02}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z" for day in (1, 2) for second in range(0, 86_400, 7)]
+    assert len(values) > CACHE_MAX
+    times = timeline.read(values, BEFORE)
+    assert times.seconds == [1_769_904_000 + 86_400 * day + second for day in (0, 1) for second in range(0, 86_400, 7)]
+    assert len(timeline._seconds) <= CACHE_MAX
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.none() | st.integers(0, 3), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_the_first_field_that_is_there_counts_row_by_row(columns: list[list[int | None]]) -> None:
+    """Null counts as not there."""
+    expected = [next((value for value in row if value is not None), None) for row in zip(*columns, strict=True)]
+    assert list(first_present(columns)) == expected
+
+
+def test_a_column_goes_on_as_the_same_object_when_it_is_the_only_one() -> None:
+    """Nothing is copied where one of the fields has all the times; the chain goes by that."""
+    full, empty = ["x", "y"], [None, None]
+    assert first_present([full, empty]) is full
+    assert first_present([empty, full]) is full
+
+
+def test_days_are_counted_down_before_1970() -> None:
+    """Rounded towards the past."""
+    assert seconds_to_days([-1, 0, 86_399, 86_400]) == [-1, 0, 0, 1]
+
+
+def test_a_stamp_has_three_digits_at_least() -> None:
+    """Also in years that `%Y` would not pad."""
+    assert stamp(datetime(2026, 2, 5, tzinfo=UTC), "1") == b"2026-02-05T00:00:00.100Z"
+    assert stamp(datetime(7, 2, 5, tzinfo=UTC), "") == b"0007-02-05T00:00:00.000Z"
