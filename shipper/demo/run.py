@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -21,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -54,11 +56,17 @@ def demo(directory: str, seconds: float, svg: str | None, env: Mapping[str, str]
     options = agent.Options(output=None if remote else f"local:{place / 'out'}", state=str(place / "state"), patience_s=20.0)
     show = _Show(agent.Agent([pipeline], options, settings), console)
     asyncio.run(_run(show, place, seconds))
+    console.print(show.render())
     found = recount.recount(_written(place), _documents(pipeline, place, run_id, remote=remote))
     console.print(_verdict(found, show, place, pipeline, remote=remote))
     if svg:
-        console.save_svg(svg, title="make demo")
+        console.save_svg(svg, title="make demo", code_format=_without_web_fonts(CONSOLE_SVG_FORMAT))
     return 0 if found.balanced and not show.account()["unaccounted"] else 1
+
+
+def _without_web_fonts(template: str) -> str:
+    """The picture must not fetch anything when it is looked at."""
+    return re.sub(r"@font-face \{\{.*?\}\}", "", template, flags=re.DOTALL)
 
 
 def _clear(place: Path) -> None:
@@ -93,7 +101,7 @@ async def _run(show: _Show, place: Path, seconds: float) -> None:
     running = [await asyncio.create_subprocess_exec(*argv) for argv in programs.programs(place, seconds, RATE)]
     ended = asyncio.gather(*(program.wait() for program in running))
     try:
-        with Live(console=show.console, refresh_per_second=4, get_renderable=show.render, transient=show.console.record):
+        with Live(console=show.console, refresh_per_second=4, get_renderable=show.render, transient=True):
             await asyncio.wait({working, ended}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 show.agent.drain()
@@ -126,14 +134,16 @@ class _Show:
         if now - self._last[0] >= 1.0:
             self._rate = (account.get("read", 0) - self._last[1]) / (now - self._last[0])
             self._last = (now, account.get("read", 0))
-        head = Table.grid(padding=(0, 3))
+        head = Table.grid(padding=(0, 2))
+        for _ in range(8):
+            head.add_column(justify="right", no_wrap=True)
         values = {
             "read": account.get("read", 0),
             "delivered": account.get("created", 0),
             "throttled": sum(account.get("dropped", {}).values()) + self._held(account),
             "masked": sum(account.get("masked", {}).values()),
             "in flight": account.get("in_flight", 0) - self._held(account),
-            "lost bytes": sum(account.get("lost_bytes", {}).values()),
+            "lost": sum(account.get("lost_bytes", {}).values()),
         }
         head.add_row(*(Text(name, style="dim") for name in (*values, "read/s", "lag")))
         head.add_row(*(Text(f"{value:,}", style="bold") for value in values.values()), f"{self._rate:,.0f}", _bytes(self._lag()))

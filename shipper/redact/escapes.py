@@ -37,7 +37,7 @@ _KNOWN_MAX = 4096
 CANONICAL_GUARD = rb"\\(?:/|u00[2-7])"
 """Fires where `canonical` may have something to do."""
 ESCAPED = re.compile(CANONICAL_GUARD)
-_REWRITE = re.compile(rb"(\\{1,4})u00([2-7][0-9a-fA-F])|\\(.)", re.DOTALL)
+_REWRITE = re.compile(rb"(\\++)(?:u00([2-7][0-9a-fA-F])|(/)|)")
 
 
 class _Shadows(dict[bytes, bytes]):
@@ -90,21 +90,19 @@ def snap(text: bytes, start: int, end: int) -> tuple[int, int]:
 def canonical(row: bytes) -> bytes:
     r"""Return `row` with escapes of printable ASCII written as the characters themselves.
 
-    Semantically the same JSON. Escapes nested one or two levels deeper (`\\u0040` in JSON inside a string) are
-    rewritten too, since a reader of the inner JSON would see the character.
+    The same JSON, semantically. What reads as an escape of JSON nested in a string (`\\u0040`, `\\/`) is rewritten too, since a
+    reader of the inner JSON would see the character: of k backslashes before the `u`, the escape has as many as the largest power of 2 that divides
+    k, the others are backslashes that are escaped themselves.
     """
     return _REWRITE.sub(_rewritten, row)
 
 
 def _rewritten(found: re.Match[bytes]) -> bytes:
-    slashes, code, single = found[1], found[2], found[3]
-    if slashes is None:
-        return b"/" if single == b"/" else found[0]
-    if code.lower() == b"7f":
+    slashes, code = len(found[1]), found[2]
+    if (code is None and found[3] is None) or code in (b"7f", b"7F"):
         return found[0]
-    character = bytes((int(code, 16),))
-    kept = b"\\\\" if len(slashes) == 3 else b""
-    slashes = slashes[len(kept) :]
-    if character not in b'"\\':
-        return kept + character
-    return kept + b"\\" * (2 * len(slashes) - 1) + (character if character == b'"' else b"\\")
+    depth = slashes & -slashes
+    character = b"/" if code is None else bytes((int(code, 16),))
+    if character in b'"\\':
+        return b"\\" * (slashes + depth - 1) + character
+    return b"\\" * (slashes - depth) + character

@@ -262,6 +262,8 @@ class Tail:
         self._out.append(Note("renamed", path, {"from": known.path}))
         self._table.move(known, path, outside=outside)
         if known.phase is Phase.ACTIVE and known.stream is not None and not known.stream.ended:
+            if known.handle is None:
+                self._examiner.add(known)
             self._reading.turns.add(known)
 
     def _refuse(self, event: Listed) -> None:
@@ -301,7 +303,7 @@ class Tail:
         if table.paths.get(origin, known) is not known:
             known.rotated, known.home = True, origin
         elif last is not None:
-            self._rotated(entry.path, last, last.stream.mtime_s if last.stream is not None else last.mtime_s)
+            self._rotated(entry.path, last, last.stream.mtime_s if last.stream is not None else self._since(entry.path))
             self._follow(last, known)
         elif self._whole:
             self._list(entry.path, None, self._since(entry.path))
@@ -352,7 +354,7 @@ class Tail:
         """Look where a file went."""
         if not known.sought and known.home not in self._listings:
             known.sought = True
-            self._list(known.home, known, known.stream.mtime_s if known.stream is not None else known.mtime_s)
+            self._list(known.home, known, known.stream.mtime_s if known.stream is not None else self._since(known.home))
 
     def _drop(self, known: Known) -> None:
         self._reading.close(known)
@@ -641,7 +643,7 @@ class Tail:
         if errno in (ENOENT, ESTALE):
             reading.close(known)
             if known.outside:
-                self._list(known.home, known, known.stream.mtime_s if known.stream is not None else known.mtime_s)
+                self._list(known.home, known, known.stream.mtime_s if known.stream is not None else self._since(known.home))
                 return
             self._later.add(known)
             self._scan_soon()

@@ -64,7 +64,7 @@ class World:
     def start(self) -> None:
         """Start the agent from its last checkpoint."""
         self.tail = Tail(self.config, self._mint, self.limits)
-        states = msgspec.json.decode(self.checkpoint, type=list[StreamState]) if self.checkpoint is not None else None
+        states = self.saved() if self.checkpoint is not None else None
         self.consumed = {state.id: state.offset for state in states or ()}
         self.settled = dict(self.consumed)
         self.send(Resume(states))
@@ -79,6 +79,10 @@ class World:
         """Write a checkpoint."""
         assert self.tail is not None
         self.checkpoint = msgspec.json.encode(self.tail.snapshot(self.settled))
+
+    def saved(self) -> list[StreamState]:
+        """What the last checkpoint holds."""
+        return msgspec.json.decode(self.checkpoint, type=list[StreamState]) if self.checkpoint is not None else []
 
     def settle(self) -> None:
         """All that was delivered has its verdict; a checkpoint is written."""

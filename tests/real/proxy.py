@@ -31,6 +31,8 @@ class Proxy:
         """Statuses of items in replies."""
         self.muted = False
         """Whether replies are counted and then kept from the agent."""
+        self.closed = False
+        """Whether connections are closed as soon as they are made, as if there were no node."""
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", free_port()))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -49,6 +51,8 @@ class Proxy:
             except OSError:
                 return
             try:
+                if self.closed:
+                    raise ConnectionRefusedError
                 server = socket.create_connection(self._target)
             except OSError:
                 client.close()

@@ -133,7 +133,8 @@ class Program:
         if self.down or self.partial or not set(self.lines) <= set(self.world.texts()):
             return False
         self.world.settle()
-        return True
+        live, states = self.fs.names[LIVE], self.world.saved()
+        return any(state.ino == live.number and state.offset == len(live.data) for state in states)
 
     def truncate(self) -> None:
         """Without a copy: only what was delivered, or it would be gone for good."""

@@ -1,0 +1,134 @@
+"""Key rules: which names count, and what the value of a name is, at every depth of nesting and in plain text."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shipper.model.errors import ComponentError
+from shipper.redact.gate import Gate
+from shipper.redact.keys import KeyFinder, closing
+from shipper.redact.rule import KeyRule
+from shipper.redact.settings import RedactConfig
+from tests.redact.gating import KEY, admit, full_gate
+
+
+def finder(*names: str) -> KeyFinder:
+    """Return a finder for one rule with these names."""
+    return KeyFinder([(0, KeyRule(id="k", title="k", names=list(names)))])
+
+
+@pytest.mark.parametrize("name", ["api_key", "apikey", "API-KEY", "Api_Key", "a-p-i_key", "user.api_key", "http.headers.API-Key"])
+def test_names_compare_without_case_dashes_and_underscores(name: str) -> None:
+    """Whole, or behind the last dot."""
+    assert finder("api_key").rule_of(name.encode()) == 0
+
+
+@pytest.mark.parametrize("name", ["api_keys", "my_api_key", "api.key", "key", "", "apikey.id"])
+def test_names_that_only_resemble_one_do_not_count(name: str) -> None:
+    """Exactly, unless there is a wildcard."""
+    assert finder("api_key").rule_of(name.encode()) == -1
+
+
+def test_names_with_wildcards_match_as_globs() -> None:
+    """`*` and `?` where they stand, the rest exactly."""
+    keys = finder("*_token", "pin?")
+    assert [keys.rule_of(name) for name in (b"csrfToken", b"token", b"tokens", b"pin1", b"pin", b"pin12")] == [0, 0, -1, 0, -1, -1]
+
+
+@pytest.mark.parametrize("names", [["*"], ["-_"], [""]])
+def test_names_without_a_letter_are_refused(engine: str, names: list[str]) -> None:
+    """A rule that takes everything is a mistake."""
+    with pytest.raises(ComponentError) as caught:
+        Gate(RedactConfig(packs=[], keys=names), hash_key=KEY, engine=engine)
+    assert caught.value.field == "keys"
+
+
+def nested(value: object, depth: int) -> str:
+    """Return `value` as JSON in a string in JSON, `depth` times."""
+    text = json.dumps({"a": 1, "password": value, "b": [2]})
+    for _ in range(depth):
+        text = json.dumps({"log": text})
+    return text
+
+
+def unnested(text: str, depth: int) -> object:
+    """Return the innermost object."""
+    for _ in range(depth):
+        text = json.loads(text)["log"]
+    return json.loads(text)
+
+
+values = st.recursive(
+    st.text(alphabet='aé"\\\n/{}[]:,=\'', min_size=1, max_size=8) | st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", 'y"', "token"]), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(values, st.integers(0, 3))
+def test_value_of_a_name_is_masked_whole_and_nothing_else_when_json_is_nested(engine: str, value: object, depth: int) -> None:
+    """Law: at any depth a string becomes the mask, anything else null, and the JSON around it is as it was."""
+    wanted = "[REDACTED:password]" if isinstance(value, str) else None
+    (out,) = admit(full_gate(engine), nested(value, depth).encode())
+    assert unnested(out.decode(), depth) == {"a": 1, "password": wanted, "b": [2]}
+
+
+@pytest.mark.parametrize(
+    ("row", "wanted"),
+    [
+        ("password=abc next", "password=[REDACTED:password] next"),
+        ("password = abc, x=1", "password = [REDACTED:password], x=1"),
+        ("password=a,b;c)d rest", "password=[REDACTED:password] rest"),
+        ("x?password=abc&y=1", "x?password=[REDACTED:password]&y=1"),
+        ("password:abc,user:def", "password:[REDACTED:password],user:def"),
+        ('password="a b" c', 'password="[REDACTED:password]" c'),
+        ("password='a b' c", "password='[REDACTED:password]' c"),
+        ("{'password': 'a b', 'c': 1}", "{'password': '[REDACTED:password]', 'c': 1}"),
+        (":password=>\"a b\", c", ":password=>\"[REDACTED:password]\", c"),
+        ("Headers{Authorization=[Bearer abc]}", "Headers{Authorization=[[REDACTED:authorization]]}"),
+        ("Cookie: a=b; c=d", "Cookie: [REDACTED:cookie]"),
+        ('{"m":"Cookie: a=b; c=d\\nHost: x"}', '{"m":"Cookie: [REDACTED:cookie]\\nHost: x"}'),
+        ('{"m":"password=a\\\\b next"}', '{"m":"password=[REDACTED:password] next"}'),
+        ('{"m":"password=abc"}', '{"m":"password=[REDACTED:password]"}'),
+        ('{"m":"password="}', '{"m":"password="}'),
+        ('{"m":"password=\\"a b\\" c"}', '{"m":"password=\\"[REDACTED:password]\\" c"}'),
+        ('{"m":"password:\\nUser: x"}', '{"m":"password:\\nUser: x"}'),
+        ('{"password":""}', '{"password":""}'),
+        ('{"password":null}', '{"password":null}'),
+        ('{"password" : "a"}', '{"password" : "[REDACTED:password]"}'),
+        ('{"password":"cut off', '{"password":"[REDACTED:password]'),
+        ('{"password":["cut', '{"password":null'),
+        ("password: null", "password: null"),
+        ("password:", "password:"),
+        ("password=[REDACTED:password]", "password=[REDACTED:password]"),
+        ('{"password":"[HMAC:password:0011223344556677]"}', '{"password":"[HMAC:password:0011223344556677]"}'),
+        ('{"max_tokens":512,"token_count":3}', '{"max_tokens":512,"token_count":3}'),
+        ('{"PassWord":"a","pass-word":"b","pass_word":"c"}', '{"PassWord":"M","pass-word":"M","pass_word":"M"}'.replace("M", "[REDACTED:password]")),
+    ],
+)
+def test_values_in_plain_text_and_json_end_where_a_reader_would_end_them(engine: str, row: str, wanted: str) -> None:
+    """Tokens at blanks and separators, quoted texts at their quotes, never beyond the JSON string around them."""
+    assert admit(full_gate(engine), row.encode()) == [wanted.encode()]
+
+
+def test_own_names_are_masked_under_the_id_key(engine: str) -> None:
+    """`keys:` adds to the packs."""
+    gate = Gate(RedactConfig(keys=["pin", "*_iban"]), hash_key=KEY, engine=engine)
+    assert admit(gate, b'{"PIN":1234,"from_iban":"x","pint":1,"token":"y"}') == [b'{"PIN":null,"from_iban":"[REDACTED:key]","pint":1,"token":"[REDACTED:token]"}']
+
+
+@given(st.text(alphabet='a"\\', max_size=12), st.integers(0, 3))
+def test_closing_finds_the_end_of_a_string_at_every_level(text: str, depth: int) -> None:
+    """Law: encoding a string `depth` times more, its content ends where the encoder put the quote."""
+    inner = json.dumps(text)
+    prefix, suffix, level = '"', '"', 0
+    body = inner[1:-1]
+    for _ in range(depth):
+        body, prefix, suffix, level = json.dumps(body)[1:-1], json.dumps(prefix)[1:-1], json.dumps(suffix)[1:-1], 2 * level + 1
+    row = (prefix + body + suffix + "rest").encode()
+    assert closing(row, len(prefix), level) == len(prefix) + len(body)
