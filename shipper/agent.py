@@ -12,14 +12,13 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shipper import assembly
-from shipper.config.pipeline import Pipeline
+from shipper.chain import unmeasured
 from shipper.deliver.courier import Courier
 from shipper.edge import log, store
 from shipper.edge.dead_letters import DeadLetters
@@ -34,6 +33,11 @@ from shipper.progress import checkpoint
 from shipper.source import events
 from shipper.source.events import StreamState
 from shipper.source.tail import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shipper.config.pipeline import Pipeline
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +128,7 @@ class Agent:
             env=self._env,
             host_name=self._env.get("SHIPPER_HOST_NAME") or socket.gethostname(),
             hash_key=held.hash_key() if held is not None else secrets.token_bytes(32),
-            lap=self._steps.lap if self._steps is not None else lambda step: None,
+            lap=self._steps.lap if self._steps is not None else unmeasured,
         )
         parts = assembly.make_parts(pipeline, surroundings, horizon)
         if self._options.from_start:
@@ -184,7 +188,9 @@ class Agent:
         total: dict[str, Any] = {}
         for flow in self.flows:
             for name, value in msgspec.to_builtins(flow.ledger.account).items():
-                total[name] = Counter(total.get(name, {})) + Counter(value) if isinstance(value, dict) else total.get(name, 0) + value
+                total[name] = (
+                    Counter(total.get(name, {})) + Counter(value) if isinstance(value, dict) else total.get(name, 0) + value
+                )
         first = min((flow.first_read_at for flow in self.flows if flow.first_read_at is not None), default=None)
         return {
             **{name: dict(value) if isinstance(value, Counter) else value for name, value in total.items()},
@@ -209,7 +215,9 @@ def _read_checkpoint(place: Path, destination: str) -> checkpoint.Checkpoint | N
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise HostError(f"the checkpoint {path} cannot be read: {error.strerror}", "Mend it, or `shipper state reset`.") from error
+        raise HostError(
+            f"the checkpoint {path} cannot be read: {error.strerror}", "Mend it, or `shipper state reset`."
+        ) from error
     found = checkpoint.decode(data, str(path))
     if found.destination != destination:
         raise HostError(f"the checkpoint {path} belongs to {found.destination}", "State directories are not to be moved by hand.")

@@ -6,25 +6,28 @@ A component that refuses its settings becomes a fault at its place in the file, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shipper.chain import Chain, Lap
+from shipper.chain import Chain, Lap, unmeasured
 from shipper.config import load
-from shipper.config.pipeline import Component, Pipeline
-from shipper.decode.json import Json
 from shipper.edge import log, store
 from shipper.edge.tables import Tables
 from shipper.encode.index import Horizon, Route, Router
 from shipper.flow import Parts
-from shipper.frame.frame import Frame
 from shipper.intake import Intake
-from shipper.model.batch import Stream
 from shipper.model.errors import ComponentError, ConfigError, Fault, HostError, Place
 from shipper.redact.gate import Gate, choose_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shipper.config.pipeline import Component, Pipeline
+    from shipper.decode.json import Json
+    from shipper.frame.frame import Frame
+    from shipper.model.batch import Stream
 
 
 class Surroundings(msgspec.Struct):
@@ -33,7 +36,7 @@ class Surroundings(msgspec.Struct):
     env: Mapping[str, str]
     host_name: str
     hash_key: bytes
-    lap: Lap = lambda step: None
+    lap: Lap = unmeasured
 
 
 class _Faults:

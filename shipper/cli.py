@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ import click
 from shipper.model.errors import ComponentError, ConfigError, HostError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from shipper.config.pipeline import Pipeline
 
 CONFIG_REFUSED = 78
@@ -63,7 +64,9 @@ _LOG = click.option("--log-level", type=click.Choice(["debug", "info", "warning"
 @_CONFIGS
 @click.option("--once", is_flag=True, help="Read what is there to the end, deliver it, print the account, exit.")
 @click.option("--output", metavar="local:DIR|console", help="Ship there instead; progress of the real output is not touched.")
-@click.option("--timeout", default="5m", show_default=True, help="With --once: give up when the output takes nothing for so long.")
+@click.option(
+    "--timeout", default="5m", show_default=True, help="With --once: give up when the output takes nothing for so long."
+)
 @click.option("--from-start", is_flag=True, help="Forget progress and read everything again.")
 @click.option("--state", metavar="DIR", help="Where progress is kept.  [default: $SHIPPER_STATE or the platform's place]")
 @click.option("--json", "as_json", is_flag=True, help="Print the account as one line of JSON.")

@@ -16,26 +16,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from shipper.chain import Chain, Lap, Outcome
 from shipper.deliver import traffic
 from shipper.edge import log, store
-from shipper.edge.inlet import Inlet
-from shipper.edge.outlet import Outlet
 from shipper.encode import document
-from shipper.encode.index import Horizon, Router
-from shipper.intake import Intake
 from shipper.model import verdicts
 from shipper.model.batch import Stream, merge_counts
 from shipper.model.errors import HostError
 from shipper.progress import checkpoint
 from shipper.progress.ledger import Ledger
 from shipper.source import events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from shipper.chain import Chain, Lap, Outcome
+    from shipper.edge.inlet import Inlet
+    from shipper.edge.outlet import Outlet
+    from shipper.encode.index import Horizon, Router
+    from shipper.intake import Intake
 
 SAVE_EVERY_S = 1.0
 SAVE_RETRY_S_MAX = 30.0
@@ -295,7 +298,7 @@ class Flow:
         for summarising in self._parts.summarising:
             self._ship(summarising.due(now))
         self._move_horizon()
-        self._pause(self.outlet.courier.is_full or self._quiescing)
+        self._pause(wanted=self.outlet.courier.is_full or self._quiescing)
         busy = [inlet.turn() for inlet in self._inlets]
         self._save_if_due(now)
         if now >= self._refresh_at:
@@ -316,7 +319,7 @@ class Flow:
             pass
         self._wakeup.clear()
 
-    def _pause(self, wanted: bool) -> None:
+    def _pause(self, *, wanted: bool) -> None:
         if wanted != self._paused:
             self._paused = wanted
             for inlet in self._inlets:
@@ -398,7 +401,7 @@ class Flow:
 
     async def _finish(self) -> None:
         """Deliver what is in flight, within the grace time, and save."""
-        self._pause(True)
+        self._pause(wanted=True)
         until = self._loop.time() + (GRACE_S if self._stopping else 0.0)
         while not self._is_settled(flush=True) and self._loop.time() < until and self.failure is None:
             self.outlet.expire()
@@ -418,4 +421,6 @@ class Flow:
         await self.outlet.close()
 
 
-_WARNINGS = frozenset({"refused", "open_failed", "permission_denied", "too_many_open_files", "missed", "read_failed", "watch_failed"})
+_WARNINGS = frozenset(
+    {"refused", "open_failed", "permission_denied", "too_many_open_files", "missed", "read_failed", "watch_failed"}
+)

@@ -7,20 +7,23 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
 
 from shipper import assembly
-from shipper.chain import Outcome
 from shipper.config.pipeline import Expectation, Pipeline, RouteSpec, TestSpec
 from shipper.encode.document import common_fragment
 from shipper.encode.index import Horizon
-from shipper.flow import Parts
-from shipper.intake import Intake
 from shipper.model.batch import Batch, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shipper.chain import Outcome
+    from shipper.flow import Parts
+    from shipper.intake import Intake
 
 _NOON = 1_770_292_800.0
 """2026-02-05T12:00:00Z: what a rehearsed record without a time is dated."""
@@ -50,10 +53,10 @@ def run_tests(pipeline: Pipeline, env: Mapping[str, str]) -> list[Result]:
     """Run all tests of a pipeline; each starts with parts of its own, as nothing was seen before."""
     if not pipeline.tests:
         return []
-    return [Result(test.name, _problems(pipeline, test, make(pipeline, env))) for test in pipeline.tests]
+    return [Result(test.name, _problems(test, make(pipeline, env))) for test in pipeline.tests]
 
 
-def _problems(pipeline: Pipeline, test: TestSpec, parts: Parts) -> list[str]:
+def _problems(test: TestSpec, parts: Parts) -> list[str]:
     batch = _batch(parts, test.source or 0, test.given, test.raw)
     if batch is None:
         return [] if not test.expect else ["no record came out of it"]
@@ -143,7 +146,9 @@ def explain(pipeline: Pipeline, data: bytes, source: int, env: Mapping[str, str]
     intake: Intake = parts.intakes[source](stream)
     taken = intake.take(data if data.endswith(b"\n") else data + b"\n", 0, final=True)
     if taken.batch is None:
-        return "no record in it: " + (", ".join(f"{size} bytes {cause}" for cause, size in taken.skipped.items()) or "empty input")
+        return "no record in it: " + (
+            ", ".join(f"{size} bytes {cause}" for cause, size in taken.skipped.items()) or "empty input"
+        )
     batch = taken.batch
     outcome = parts.chains[source].run(batch, 0, _NOON, 0.0)
     found = _documents(outcome, batch.count)
@@ -186,7 +191,11 @@ def _steps(pipeline: Pipeline, index: str, document: Any) -> list[str]:
 
 def _route_of(pipeline: Pipeline, index: str) -> str:
     for number, spec in enumerate(pipeline.routes):
-        if index.startswith(spec.index.prefix) and index[len(spec.index) :].count(".") == 2 and index.rpartition("-")[0] == spec.index:
+        if (
+            index.startswith(spec.index.prefix)
+            and index[len(spec.index) :].count(".") == 2
+            and index.rpartition("-")[0] == spec.index
+        ):
             return f"route {number + 1}: {'when ' + spec.when.text if spec.when is not None else 'everything else'}"
     return "a route with a field in its name, or the fallback"
 

@@ -53,7 +53,7 @@ class Json:
     class Config(ComponentConfig):
         """No settings."""
 
-    def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str]) -> None:
+    def __init__(self, _config: Config, reads: Sequence[str], adds: Sequence[str]) -> None:
         """`reads` are the fields wanted as columns, `adds` the top-level members that stages and frames splice."""
         self._reads = tuple(dict.fromkeys(reads))
         self._clashing = tuple(dict.fromkeys((*RESERVED, *adds)))

@@ -34,9 +34,7 @@ _TAIL = itemgetter(slice(19, None))
 _SHAPE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 _TAILS = re.compile(r"(?:(?:\.[0-9]{1,9})?Z\n)*")
 _CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
-_ISO = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})\d*)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?", re.ASCII
-)
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})\d*)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _DIGITS = re.compile(r"(\d{9,19})(?:\.(\d{1,9})\d*)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CACHE_MAX = 20_000
@@ -113,7 +111,12 @@ def _uniform(tails: str, count: int) -> bool:
     if width * count != len(tails) or not 4 <= width <= 12 or tails[width - 1 :: width].count("\n") != count:
         return False
     digits = "".join(tails[at::width] for at in range(1, width - 2))
-    return tails[0::width].count(".") == count and tails[width - 2 :: width].count("Z") == count and digits.isdecimal() and digits.isascii()
+    return (
+        tails[0::width].count(".") == count
+        and tails[width - 2 :: width].count("Z") == count
+        and digits.isdecimal()
+        and digits.isascii()
+    )
 
 
 def parse(value: object) -> tuple[datetime, bytes] | None:

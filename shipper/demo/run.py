@@ -1,10 +1,10 @@
 """The demo: three real programs log and rotate, the agent ships, a table shows it, and an independent recount ends it.
 
-    <directory>/logs, containers    what the programs write
-    <directory>/ids                 what they say they wrote
-    <directory>/state               the agent's progress
-    <directory>/out                 the documents, unless ELASTICSEARCH_HOST is set
-    <directory>/agent.log           the agent's own log
+<directory>/logs, containers    what the programs write
+<directory>/ids                 what they say they wrote
+<directory>/state               the agent's progress
+<directory>/out                 the documents, unless ELASTICSEARCH_HOST is set
+<directory>/agent.log           the agent's own log
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, Group
@@ -30,10 +29,14 @@ from rich.text import Text
 
 import shipper
 from shipper import agent, assembly
-from shipper.config.pipeline import Pipeline
 from shipper.demo import programs, recount
 from shipper.edge import log, templates
 from shipper.model.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shipper.config.pipeline import Pipeline
 
 RATE = 1500.0
 """Records per second of each program."""
@@ -99,7 +102,7 @@ async def _run(show: _Show, place: Path, seconds: float) -> None:
     ready = asyncio.create_task(show.agent.ready.wait())
     await asyncio.wait({working, ready}, return_when=asyncio.FIRST_COMPLETED)
     running = [await asyncio.create_subprocess_exec(*argv) for argv in programs.programs(place, seconds, RATE)]
-    ended = asyncio.gather(*(program.wait() for program in running))
+    ended = asyncio.create_task(_all_ended(running))
     try:
         with Live(console=show.console, refresh_per_second=4, get_renderable=show.render, transient=True):
             await asyncio.wait({working, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -112,6 +115,11 @@ async def _run(show: _Show, place: Path, seconds: float) -> None:
                 program.terminate()
         await ended
         ready.cancel()
+
+
+async def _all_ended(running: list[asyncio.subprocess.Process]) -> None:
+    for program in running:
+        await program.wait()
 
 
 class _Show:
@@ -199,7 +207,9 @@ def _verdict(found: recount.Recount, show: _Show, place: Path, pipeline: Pipelin
     """The account at the end: recounted, beside what the agent says of itself."""
     account = show.account()
     ours = account["created"] + account["duplicate"]
-    says = f"the agent itself says: read {account['read']:,}, delivered {ours:,}, throttled {sum(account['dropped'].values()):,}, "
+    says = (
+        f"the agent itself says: read {account['read']:,}, delivered {ours:,}, throttled {sum(account['dropped'].values()):,}, "
+    )
     says += f"lost {sum(account['lost_bytes'].values())} bytes, unaccounted {account['unaccounted']}"
     where = pipeline.output.config.hosts[0].rpartition("@")[2] if remote else os.path.relpath(place / "out")
     style = "bold green" if found.balanced else "bold red"
@@ -211,4 +221,3 @@ def _verdict(found: recount.Recount, show: _Show, place: Path, pipeline: Pipelin
         Text(says, style="dim"),
         Text(f"documents: {where}   agent's log: {os.path.relpath(place / 'agent.log')}", style="dim"),
     )
-

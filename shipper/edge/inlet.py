@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from shipper.source import events
-from shipper.source.tail import Tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from shipper.source.tail import Tail
 
 
 class Hands(Protocol):
@@ -27,8 +30,12 @@ class Hands(Protocol):
 class Watching(Protocol):
     """What an inlet asks of `edge/watch.py`."""
 
-    mode: str
     reason: str
+
+    @property
+    def mode(self) -> str:
+        """`inotify` or `poll`."""
+        ...
 
     def follow(self, directories: Iterable[str]) -> None:
         """Watch these directories."""

@@ -14,6 +14,7 @@ import logging
 import sys
 import time
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import msgspec
 
@@ -53,7 +54,7 @@ class _Json(logging.Formatter):
 class _Readable(logging.Formatter):
     """For a person at a terminal."""
 
-    _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "DEBUG": "\x1b[2m"}
+    _COLOURS: ClassVar = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "DEBUG": "\x1b[2m"}
 
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{key}={_printable(value)}" for key, value in record.__dict__.get("fields", {}).items())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shipper.deliver import traffic
-from shipper.deliver.courier import Courier
 from shipper.edge.dead_letters import DeadLetters, FullError
-from shipper.edge.output.output import Output
 from shipper.model.errors import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from shipper.deliver.courier import Courier
+    from shipper.edge.output.output import Output
 
 
 class Owner(Protocol):

@@ -86,7 +86,7 @@ class Store:
     def place(self, pipeline: str, destination: str) -> Path:
         """The directory of one pipeline into one destination; made if need be."""
         digest = hashlib.sha256(destination.encode()).hexdigest()[:8]
-        readable = _UNSAFE.sub("-", destination.split("//")[-1]).strip("-.")[:40]
+        readable = _UNSAFE.sub("-", destination.rsplit("//", maxsplit=1)[-1]).strip("-.")[:40]
         path = self.directory / _UNSAFE.sub("-", pipeline) / f"{readable}-{digest}"
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         return path

@@ -10,12 +10,13 @@ The official client does the talking; it is imported here and nowhere else (+30 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from shipper.model.errors import HostError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shipper.config.pipeline import Pipeline
 
 _KEYWORD = {"type": "keyword", "ignore_above": 1024}
@@ -55,7 +56,7 @@ _STRINGS = {
 def _place() -> dict[str, Any]:
     """What the geoip stage splices (ECS `geo.*`, `as.*`)."""
     names = ("city_name", "continent_code", "country_iso_code", "country_name", "region_iso_code", "region_name", "timezone")
-    geo = {**{name: _KEYWORD for name in (*names, "postal_code")}, "location": {"type": "geo_point"}}
+    geo = {**dict.fromkeys((*names, "postal_code"), _KEYWORD), "location": {"type": "geo_point"}}
     network = {"number": {"type": "long"}, "organization": {"properties": {"name": _KEYWORD}}}
     return {
         "properties": {

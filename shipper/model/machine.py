@@ -10,17 +10,19 @@ CONTRACT
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-Event = TypeVar("Event", contravariant=True)
-Command = TypeVar("Command", covariant=True)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Event_contra = TypeVar("Event_contra", contravariant=True)
+Command_co = TypeVar("Command_co", covariant=True)
 
 
-class Machine(Protocol[Event, Command]):
+class Machine(Protocol[Event_contra, Command_co]):
     """The protocol every machine follows."""
 
-    def handle(self, event: Event, now: float) -> Sequence[Command]:
+    def handle(self, event: Event_contra, now: float) -> Sequence[Command_co]:
         """Take an event, return the commands it causes."""
         ...
 
@@ -28,6 +30,6 @@ class Machine(Protocol[Event, Command]):
         """When `expire` is due next."""
         ...
 
-    def expire(self, now: float) -> Sequence[Command]:
+    def expire(self, now: float) -> Sequence[Command_co]:
         """Act on what is due at `now`."""
         ...

@@ -41,7 +41,8 @@ _SINGLE_QUOTES = re.compile(rb"(?<!\\)(\\*+)('|\")")
 _BRACKETS = re.compile(rb'(?<!\\)(\\*+)"|[\[\]{}]')
 _LITERAL = re.compile(rb"-?[0-9][0-9.eE+-]*|true\b|false\b")
 _NOTHING = re.compile(rb"(?i)(?:null|none|nil|undefined)\b")
-_MASKED = re.compile(rb"\[(?:REDACTED|HMAC):[^\]\"]*\]")
+MASKED = re.compile(rb"\[(?:REDACTED|HMAC):[^\]\"]*\]")
+"""What a replacement looks like: it is not replaced again."""
 _BRACKET_IN_TEXT = re.compile(rb"[\[({<]*")
 _STOPS = rb"\s\"\x04\x05'`&;,<>)\]}"
 _TOKEN = re.compile(
@@ -49,7 +50,7 @@ _TOKEN = re.compile(
     rb"(?:[^" + _STOPS + rb"]|[;,<>)\]}](?![" + _STOPS + rb"]|\Z|[\w.\-]{1,64}[=:]))+",
     re.IGNORECASE,
 )
-_LINE = re.compile(rb"[^\"\x05\r\n\x0c]+")
+_LINE = re.compile(rb"(?:(?! \x0c)[^\"\x05\r\n\x0c])+")
 
 
 class Found(msgspec.Struct):
@@ -127,7 +128,7 @@ class KeyFinder:
             if bounds is not None:
                 return _kept(row, Found(*bounds[:2], rule, bounds[2]))
         start = _behind(_TEXT_GAP, row, end)
-        if _NOTHING.match(row, start) or _MASKED.match(row, start):
+        if _NOTHING.match(row, start) or MASKED.match(row, start):
             return None
         found = _text_value(row, text, start, _LINE if rule in self._lines else _TOKEN)
         return _kept(row, Found(*found, rule, False)) if found else None
@@ -160,7 +161,7 @@ def _behind(gap: re.Pattern[bytes], row: bytes, at: int) -> int:
 
 
 def _kept(row: bytes, found: Found) -> Found | None:
-    masked = _MASKED.match(row, found.start)
+    masked = MASKED.match(row, found.start)
     if found.start >= found.end or (masked and masked.end() >= found.end - 1):
         return None
     return found
@@ -176,6 +177,8 @@ def _name_before(row: bytes, text: bytes, end: int) -> tuple[bytes, int, bytes]:
     if quote not in (b'"', b"'"):
         window = text[max(0, at - _NAME_MAX) : at]
         begin = len(window.rstrip(_NAME_CHARACTERS))
+        if window.endswith((b"[HMAC:", b"[REDACTED:"), 0, begin):
+            return b"", 0, b""
         return window[begin - 1 if window[begin - 1 : begin] == b"\x02" else begin :], 0, b""
     stop = at - 1
     while stop > 0 and row[stop - 1] == 0x5C:

@@ -17,7 +17,7 @@ import msgspec
 
 from shipper.redact.action import STRICTNESS, Replacer
 from shipper.redact.escapes import shadow, snap
-from shipper.redact.keys import KeyFinder, is_json
+from shipper.redact.keys import MASKED, KeyFinder, is_json
 from shipper.redact.members import enclosing, in_key, members, removals
 from shipper.redact.rule import NESTED_ESCAPE, KeyRule, Rule, at_boundary
 from shipper.redact.validators import VALIDATORS, Validator
@@ -147,7 +147,7 @@ class RowRedactor:
                 first = _run_start(text, first, len(window) - len(window.rstrip(search.before)))
                 if first == start - 1:
                     continue
-            if first < 0 or (bounded and not at_boundary(text, start - 1)):
+            if first < 0 or (bounded and not at_boundary(text, start - 1)) or (text[first] == 0x5B and MASKED.fullmatch(text, first, last)):
                 continue
             kept = validator(text[first:last]) if validator else last - first
             if kept == 0:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shipper.redact.escapes import canonical, shadow, snap
-from shipper.redact.keys import KeyFinder
+from shipper.redact.keys import MASKED, KeyFinder
 from shipper.redact.packs import chosen_rules
 from shipper.redact.rule import NESTED_ESCAPE, KeyRule, Rule, at_boundary
 from shipper.redact.validators import VALIDATORS
@@ -88,6 +88,8 @@ def value_hits(rule: Rule, text: bytes) -> list[tuple[int, int]]:
                 continue
             if first and (escape := NESTED_ESCAPE.match(text, first - 1, found.start())) and escape.end() < found.start():
                 first = escape.end()
+        if MASKED.fullmatch(text, first, last):
+            continue
         if first >= 0 and (not bounded or at_boundary(text, found.start())) and (kept := check(text[first:last])):
             spans.append((first, first + kept))
             start = max(start, found.end() if kept == last - first else first + kept)
