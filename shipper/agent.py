@@ -28,7 +28,7 @@ from shipper.edge.outlet import Outlet
 from shipper.edge.watch import Watch
 from shipper.encode.index import Horizon
 from shipper.flow import Flow
-from shipper.model.errors import HostError
+from shipper.model.errors import ConfigError, Fault, HostError
 from shipper.progress import checkpoint
 from shipper.source import events
 from shipper.source.events import StreamState
@@ -74,6 +74,7 @@ class Agent:
         self.ready = asyncio.Event()
         self._pipelines, self._options, self._env = pipelines, options, env
         self._started_at = time.monotonic()
+        self._stop_reason = ""
         self._steps = Steps() if env.get("SHIPPER_PROFILE_STEPS") else None
         self._stores: list[store.Store] = []
         self._watches: list[Watch] = []
@@ -81,13 +82,17 @@ class Agent:
     async def run(self) -> None:
         """Run until everything is done, or `stop`. Raises ConfigError or HostError for what cannot work."""
         try:
-            for pipeline in self._pipelines:
-                self.flows.append(await self._prepare(pipeline))
+            await self._prepare_all()
             if self._options.once:
                 self.drain()
+            if self._stop_reason:
+                self.stop(self._stop_reason)  # a signal came while nothing was there to be stopped
             self.ready.set()
             await asyncio.gather(*(flow.run(patience_s=self._options.patience_s) for flow in self.flows))
         finally:
+            if not self.ready.is_set():
+                for flow in self.flows:
+                    await flow.outlet.close()
             for watch in self._watches:
                 watch.stop()
             for held in self._stores:
@@ -99,6 +104,7 @@ class Agent:
     def stop(self, reason: str) -> None:
         """Stop reading, deliver what is in flight, save, end."""
         log.write("info", "stopping", why=reason)
+        self._stop_reason = reason
         for flow in self.flows:
             flow.stop(reason)
 
@@ -117,10 +123,22 @@ class Agent:
         asyncio.get_running_loop().remove_signal_handler(number)
         self.stop(number.name)
 
+    async def _prepare_all(self) -> None:
+        """Prepare every pipeline. Raises ConfigError with the faults of all of them, as `check` tells them."""
+        faults: list[Fault] = []
+        for pipeline in self._pipelines:
+            try:
+                self.flows.append(await self._prepare(pipeline))
+            except ConfigError as error:
+                told = await assembly.review(pipeline, self._env, with_output=self._options.output is None)
+                faults += told or error.faults
+        if faults:
+            raise ConfigError(faults)
+
     async def _prepare(self, pipeline: Pipeline) -> Flow:
         """Open state, output and files of one pipeline, and connect them."""
-        output = self._output(pipeline)
-        held = self._store(output)
+        output, directory = self._output(pipeline)
+        held = self._store(directory) if directory is not None else None
         place = held.place(pipeline.name, output.destination) if held is not None else None
         before = _read_checkpoint(place, output.destination) if place is not None else None
         horizon = Horizon(time.time()) if before is None else msgspec.convert(before.horizon, Horizon)
@@ -133,8 +151,12 @@ class Agent:
         parts = assembly.make_parts(pipeline, surroundings, horizon)
         if self._options.from_start:
             before = None if before is None else msgspec.structs.replace(before, sources=[], last_seconds={})
-        await output.restore(before.output if before is not None else None)
-        await output.open()
+        try:
+            await output.restore(before.output if before is not None else None)
+            await assembly.open_output(pipeline.output, output)
+        except (ConfigError, HostError):
+            await output.close()
+            raise
         flow = Flow(parts, place, store.machine_id(), before)
         letters = DeadLetters(place / "dead-letters") if place is not None else None
         outlet = Outlet(Courier(output.courier_settings(), random.random), output, letters, flow)
@@ -145,18 +167,21 @@ class Agent:
         log.write("info", "pipeline started", pipeline=pipeline.name, output=output.destination, resumed=before is not None)
         return flow
 
-    def _output(self, pipeline: Pipeline) -> Any:
-        if self._options.output is not None:
-            return assembly.override_output(self._options.output)
-        return assembly.make_output(pipeline.output)
-
-    def _store(self, output: Any) -> store.Store | None:
-        """The state directory for this output: beside a local directory that was tried, else the agent's own."""
+    def _output(self, pipeline: Pipeline) -> tuple[Any, Path | None]:
+        """The output of a pipeline, and where its progress is kept: beside a local directory that was tried, else in our own place."""
+        state = Path(self._options.state) if self._options.state else store.default_directory(self._env)
+        if self._options.output is None:
+            output = assembly.make_output(pipeline.output)
+            return output, state if output.keeps_state else None
+        output = assembly.override_output(self._options.output, pipeline.name if len(self._pipelines) > 1 else "")
         if not output.keeps_state:
-            return None
-        directory = Path(self._options.state) if self._options.state else store.default_directory(self._env)
-        if self._options.output is not None:
-            directory = Path(output.directory) / ".shipper"
+            return output, None
+        if pipeline.output.type == output.kind and assembly.make_output(pipeline.output).destination == output.destination:
+            return output, state  # the same place as configured: two accounts of one directory would undo each other
+        return output, Path(output.directory) / ".shipper"
+
+    def _store(self, directory: Path) -> store.Store:
+        """The state directory, held by this agent."""
         for held in self._stores:
             if held.directory == directory:
                 return held
@@ -194,6 +219,8 @@ class Agent:
         first = min((flow.first_read_at for flow in self.flows if flow.first_read_at is not None), default=None)
         return {
             **{name: dict(value) if isinstance(value, Counter) else value for name, value in total.items()},
+            "files": sum(flow.files for flow in self.flows),
+            "unreadable": sum(flow.unreadable for flow in self.flows),
             "in_flight": sum(flow.ledger.in_flight for flow in self.flows),
             "unaccounted": sum(flow.ledger.unaccounted for flow in self.flows),
             "first_read_s": None if first is None else round(first - self._started_at, 3),
@@ -229,6 +256,8 @@ def _known_streams(before: checkpoint.Checkpoint | None, number: int) -> list[St
     if before is None or number >= len(before.sources):
         return None
     streams = [msgspec.convert(state, StreamState) for state in before.sources[number]]
+    for stream in streams:
+        stream.path, stream.home = store.unquoted(stream.path), store.unquoted(stream.home)
     if before.machine_id != store.machine_id():
         log.write("warning", "this state was written on another machine: its streams get new identities", streams=len(streams))
         for stream in streams:

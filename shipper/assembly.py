@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shipper.chain import Chain, Lap, unmeasured
+from shipper.chain import Chain, Dating, Lap, unmeasured
 from shipper.config import load
+from shipper.config.fields import FilePath
 from shipper.edge import log, store
 from shipper.edge.tables import Tables
 from shipper.encode.index import Horizon, Route, Router
@@ -22,7 +23,7 @@ from shipper.model.errors import ComponentError, ConfigError, Fault, HostError, 
 from shipper.redact.gate import Gate, choose_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from shipper.config.pipeline import Component, Pipeline
     from shipper.decode.json import Json
@@ -53,6 +54,13 @@ class _Faults:
             self.faults.append(component.fault(error))
             return None
 
+    def run(self, make: Callable[[], object]) -> None:
+        """Collect the faults of something that collects its own."""
+        try:
+            make()
+        except ConfigError as error:
+            self.faults += error.faults
+
     def check(self) -> None:
         """Raise what was collected."""
         if self.faults:
@@ -66,6 +74,26 @@ def read_pipeline(path: str, env: Mapping[str, str]) -> Pipeline:
     except OSError as error:
         raise ConfigError([Fault(Place(path, 1, 1), f"cannot read the file: {error.strerror}")]) from error
     return load.load(text, path, env, secret_reader(env))
+
+
+def clashes(pipelines: Sequence[Pipeline]) -> list[Fault]:
+    """What is wrong only with several pipelines together: progress is kept by name, and a local directory has one writer."""
+    faults: list[Fault] = []
+    names: dict[str, Pipeline] = {}
+    directories: dict[str, Pipeline] = {}
+    for pipeline in pipelines:
+        other = names.setdefault(pipeline.name, pipeline)
+        if other is not pipeline:
+            message = f"the pipeline in {other.path} is named {pipeline.name} too"
+            faults.append(Fault(Place(pipeline.path, 1, 1), message, "progress is kept by name: give each its own"))
+        if pipeline.output.type != "local":
+            continue
+        directory = os.path.realpath(pipeline.output.config.directory)
+        other = directories.setdefault(directory, pipeline)
+        if other is not pipeline:
+            message = f"the pipeline {other.name} writes into the directory {directory} too"
+            faults.append(Fault(pipeline.output.place, message, "give each its own: `output: {type: local, directory: ...}`"))
+    return faults
 
 
 def secret_reader(env: Mapping[str, str]) -> Callable[[str], str | None]:
@@ -103,6 +131,8 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     tables = Tables()
     frames: list[Frame] = [faults.make(source.frame) for source in pipeline.sources]
     stages = [(component.type, faults.make(component, tables)) for component in pipeline.stages]
+    if faults.faults:  # what the gate refuses belongs to the same message
+        faults.run(lambda: make_gate(pipeline, surroundings, {}))
     faults.check()
     router = Router(routes_of(pipeline), horizon)
     adds = dict.fromkeys(name for maker in (*frames, *(stage for _, stage in stages)) for name in maker.adds)
@@ -113,9 +143,10 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     gate = make_gate(pipeline, surroundings, decoders[0].guards)
     log.write("debug", "redaction gate ready", engine=gate.engine, rules=len(gate.rules))
     tell(tables)
+    dating = Dating(stamp_fields, surroundings.hash_key if pipeline.id == "content" else None)
     return Parts(
         name=pipeline.name,
-        chains=[Chain(gate, decoder, stages, router, stamp_fields) for decoder in decoders],
+        chains=[Chain(gate, decoder, stages, router, dating) for decoder in decoders],
         intakes=[_intakes(pipeline, number, frame) for number, frame in enumerate(frames)],
         router=router,
         horizon=horizon,
@@ -154,14 +185,42 @@ def make_output(component: Component) -> Any:
     return output
 
 
-def override_output(text: str) -> Any:
-    """The output of `--output local:DIR` or `--output console`. Raises HostError for anything else."""
+async def open_output(component: Component, output: Any) -> None:
+    """Get an output ready. Raises ConfigError for what it finds unusable only now (a file of authorities), or HostError."""
+    try:
+        await output.open()
+    except ComponentError as error:
+        raise ConfigError([component.fault(error)]) from error
+
+
+async def review(pipeline: Pipeline, env: Mapping[str, str], *, with_output: bool = True) -> list[Fault]:
+    """All faults of a checked pipeline that only show when its parts are made; [] where `run` would take it.
+
+    It makes the same parts in the same way as `run` does; `run` asks here when one of them refuses, to tell of all at once.
+    """
+    faults: list[Fault] = []
+    if with_output:
+        try:
+            output = make_output(pipeline.output)
+            await open_output(pipeline.output, output)
+            await output.close()
+        except ConfigError as error:
+            faults += error.faults
+    try:
+        make_parts(pipeline, Surroundings(env, "", bytes(32)), Horizon(0.0))
+    except ConfigError as error:
+        faults += error.faults
+    return sorted(faults, key=lambda fault: (fault.place.line, fault.place.column))
+
+
+def override_output(text: str, below: str = "") -> Any:
+    """The output of `--output local:DIR` or `--output console`; `below` is a directory in DIR. Raises HostError for anything else."""
     from shipper.edge.output.console import Console
     from shipper.edge.output.local import Local
 
     kind, _, rest = text.partition(":")
     if kind == "local" and rest:
-        return Local(Local.Config(directory=os.path.abspath(rest)))  # type: ignore[arg-type]
+        return Local(Local.Config(directory=FilePath(os.path.join(os.path.abspath(rest), below).rstrip("/"))))
     if kind == "console" and not rest:
         return Console(Console.Config())
     raise HostError(f"--output {text!r} is not known", "Say --output local:DIRECTORY or --output console.")

@@ -9,6 +9,7 @@ RULES
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import eq
@@ -61,6 +62,15 @@ class Working(Protocol):
         ...
 
 
+class Dating(msgspec.Struct, frozen=True):
+    """What a document's time and id are made of."""
+
+    stamp_fields: Sequence[str]
+    """Looked at in order for the event's time."""
+    content_key: bytes | None = None
+    """Key of the hash that `id: content` makes of a record; None: ids are made of the origin."""
+
+
 class Outcome(msgspec.Struct):
     """What became of a batch's rows, but for their delivery."""
 
@@ -88,15 +98,15 @@ class Chain:
         decoder: Decoder,
         stages: Sequence[tuple[str, Working]],
         router: index.Router,
-        stamp_fields: Sequence[str],
+        dating: Dating,
     ) -> None:
-        """`stages` are (name, stage) in order; `stamp_fields` are looked at in order for the event's time."""
+        """`stages` are (name, stage) in order."""
         self.gate = gate
         self._decoder = decoder
         self._stages = tuple(stages)
         self._adds = frozenset(name for _, stage in stages for name in stage.adds)
         self._router = router
-        self._stamp_fields = tuple(stamp_fields)
+        self._stamp_fields, self._content_key = tuple(dating.stamp_fields), dating.content_key
         self._timeline = timestamp.Timeline()
         self._extras = _SafeExtras(gate)
 
@@ -110,10 +120,12 @@ class Chain:
             now: monotonic seconds, for stages that remember.
             lap: called with a step's name after it, to measure.
         """
+        ids = None if self._content_key is None else content_ids(batch, self._content_key)
         safe = self.gate.admit(batch)
         extras = list(map(self._extras.__getitem__, batch.extras)) if batch.extras is not None else None
         lap("redact")
         columns, odd = self._decoder.decode(safe)
+        columns.ids = ids
         lap("decode")
         stamps = self._date(columns, safe, odd, before)
         columns.dropped.update(safe.dropped)
@@ -165,6 +177,19 @@ class Chain:
             return None
         odd.update(row for row, value in enumerate(own) if value is not None)
         return times.stamps
+
+
+def content_ids(batch: Batch, key: bytes) -> list[bytes]:
+    """A keyed hash (BLAKE2b, RFC 7693) of each framed record before redaction: equal records have equal ids, which tell nothing."""
+    secret = hashlib.sha256(key).digest()
+    return [hashlib.blake2b(row, key=secret, digest_size=16).hexdigest().encode() for row in _rows(batch)]
+
+
+def _rows(batch: Batch) -> list[bytes]:
+    if batch.ends is None:
+        return batch.block.split(b"\n")[: batch.count]
+    starts = [0, *(end + 1 for end in batch.ends[:-1])]
+    return [batch.block[start:end] for start, end in zip(starts, batch.ends, strict=True)]
 
 
 class _SafeExtras(dict[bytes, bytes]):

@@ -74,7 +74,7 @@ _LOG = click.option("--log-level", type=click.Choice(["debug", "info", "warning"
 @refusing
 def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, log_level: str, **rest: Any) -> int:  # noqa: FBT001
     """Run pipelines until stopped, or once."""
-    from shipper import agent
+    from shipper import agent, assembly
     from shipper.config import fields
     from shipper.edge import log, memory
 
@@ -82,6 +82,13 @@ def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, log_lev
         patience_s = float(fields.duration(timeout))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--timeout") from error
+    if patience_s < 0:
+        raise click.BadParameter("a time that is over", param_hint="--timeout")
+    if rest["output"] is not None:
+        try:
+            assembly.override_output(rest["output"])
+        except HostError as error:
+            raise click.BadParameter(str(error), param_hint="--output") from error
     log.configure(log_level)
     options = agent.Options(once=once, patience_s=patience_s, **rest)
     memory.tune()
@@ -100,12 +107,12 @@ def _report(account: dict[str, Any], *, once: bool, as_json: bool) -> int:
         click.echo(msgspec.json.encode(account).decode())
     elif once:
         click.echo(pages.render(account), err=True)
-    whole = not account["lost_bytes"] and not account["dead"] and not account["in_flight"] and not account["unaccounted"]
-    return 0 if whole or not once else 1
+    short = ("lost_bytes", "dead", "in_flight", "unaccounted", "unreadable", "stopped")
+    return 1 if once and any(account[name] for name in short) else 0
 
 
 def _read(configs: Sequence[str]) -> list[Pipeline]:
-    """Read all pipelines; all mistakes of all files at once."""
+    """Read all pipelines; all mistakes of all files at once. Raises ConfigError."""
     from shipper import assembly
 
     pipelines, faults = [], []
@@ -114,9 +121,7 @@ def _read(configs: Sequence[str]) -> list[Pipeline]:
             pipelines.append(assembly.read_pipeline(path, os.environ))
         except ConfigError as error:
             faults += error.faults
-    names = [pipeline.name for pipeline in pipelines]
-    for name in {name for name in names if names.count(name) > 1}:
-        raise HostError(f"two pipelines are named {name}", "Progress is kept by name: give each its own.")
+    faults += assembly.clashes(pipelines)
     if faults:
         raise ConfigError(faults)
     return pipelines
@@ -127,13 +132,14 @@ def _read(configs: Sequence[str]) -> list[Pipeline]:
 @refusing
 def check(configs: Sequence[str]) -> None:
     """Say whether `run` would take these configurations, with all that is wrong."""
-    from shipper import assembly, rehearsal
+    from shipper import assembly
     from shipper.edge import log
 
     log.configure("error")
-    for pipeline in _read(configs):
-        assembly.make_output(pipeline.output)
-        rehearsal.make(pipeline, os.environ)
+    pipelines = _read(configs)
+    if faults := [fault for pipeline in pipelines for fault in asyncio.run(assembly.review(pipeline, os.environ))]:
+        raise ConfigError(faults)
+    for pipeline in pipelines:
         click.echo(f"{pipeline.path}: ok ({_plural(len(pipeline.sources), 'source')}, {_plural(len(pipeline.stages), 'stage')})")
 
 
@@ -175,7 +181,8 @@ def explain(config: str, source: int) -> None:
     log.configure("error")
     [pipeline] = _read([config])
     if not 0 <= source < len(pipeline.sources):
-        raise HostError(f"the pipeline has {_plural(len(pipeline.sources), 'source')}, counted from 0")
+        there = f"the pipeline has {_plural(len(pipeline.sources), 'source')}, counted from 0"
+        raise click.BadParameter(there, param_hint="--source")
     click.echo(rehearsal.explain(pipeline, sys.stdin.buffer.read(1 << 24), source, os.environ))
 
 

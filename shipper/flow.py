@@ -23,6 +23,7 @@ import msgspec
 from shipper.deliver import traffic
 from shipper.edge import log, store
 from shipper.encode import document
+from shipper.frame.lines import as_utf8
 from shipper.model import verdicts
 from shipper.model.batch import Stream, merge_counts
 from shipper.model.errors import HostError
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 SAVE_EVERY_S = 1.0
 SAVE_RETRY_S_MAX = 30.0
+_SAVE_RETRY_S = 0.25
 MOVE_EVERY_S = 3600.0
 GRACE_S = 10.0
 """How long a stop waits for what is in flight."""
@@ -79,6 +81,8 @@ class Parts(msgspec.Struct):
     lap: Lap
     refresh: Callable[[], None]
     """Looks after lookup tables; called every few seconds."""
+    wall: Callable[[], float] = time.time
+    """Unix seconds, which the horizon follows; all else goes by the loop's monotonic clock."""
 
 
 class Flow:
@@ -93,12 +97,14 @@ class Flow:
         self._parts, self._state, self._machine, self._before = parts, state, machine, before
         self._streams: dict[str, tuple[Inlet, Stream, Intake]] = {}
         self._over: set[str] = set()
+        self._unreadable: set[str] = set()
         self._inlets: list[Inlet] = []
         self._held: dict[int, tuple[Any, Counter[int]]] = {}
         self._generated: dict[int, dict[int, Any]] = {}
         self._epoch, self._durable, self._dirty = 1, 0, True
-        self._saving: asyncio.Task[None] | None = None
-        self._save_at, self._save_wait = 0.0, 0.0
+        self._saving: asyncio.Task[bool] | None = None
+        self._save_at, self._save_wait, self._retry_s = 0.0, 0.0, _SAVE_RETRY_S
+        self._grace_s = GRACE_S
         self._paused = self._quiescing = self._stopping = self._draining = False
         self._wakeup = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -109,6 +115,16 @@ class Flow:
         self._inlets, self.outlet = inlets, outlet
         if self._before is not None:
             self._parts.horizon.changed = False
+
+    @property
+    def files(self) -> int:
+        """Files that the sources found at their last look."""
+        return sum(inlet.files for inlet in self._inlets)
+
+    @property
+    def unreadable(self) -> int:
+        """Files that could not be opened or read."""
+        return len(self._unreadable)
 
     @property
     def held_rows(self) -> int:
@@ -172,7 +188,7 @@ class Flow:
     def began(self, inlet: Inlet, began: events.Began) -> None:
         """Take up a stream."""
         state = began.stream
-        safe_path = self._parts.redact_text(state.path)
+        safe_path = self._safe(state.path)
         common = document.common_fragment(safe_path, self._parts.host_name)
         stream = Stream(state.id, common, safe_path, state.first_seen)
         self._streams[state.id] = (inlet, stream, self._parts.intakes[self._inlets.index(inlet)](stream))
@@ -203,8 +219,15 @@ class Flow:
 
     def noted(self, note: events.Note) -> None:
         """Log what the source noticed."""
-        level = "warning" if note.kind in _WARNINGS else "info"
-        log.write(level, note.kind.replace("_", " "), file=self._parts.redact_text(note.path), **note.fields)
+        level, message = _NOTES.get(note.kind, ("info", note.kind))
+        if note.kind == "unreadable":
+            self._unreadable.add(note.path)
+        fields = {name: self._safe(value) if isinstance(value, str) else value for name, value in note.fields.items()}
+        log.write(level, message, file=self._safe(note.path), **fields)
+
+    def _safe(self, text: str) -> str:
+        """A path as documents and logs show it: redacted, bytes that are not UTF-8 as the frame makes text of them."""
+        return self._parts.redact_text(as_utf8(text.encode("utf-8", "surrogateescape")).decode())
 
     # --- what the outlet says
 
@@ -254,7 +277,8 @@ class Flow:
 
     def broke(self, error: HostError) -> None:
         """The output cannot go on."""
-        self.failure = error
+        log.write("error", "the output failed; its pipeline ends", pipeline=self._parts.name, reason=str(error))
+        self.failure = self.failure or error
         self.stop("output failed")
 
     def wake(self) -> None:
@@ -288,12 +312,15 @@ class Flow:
             if self.ledger.account.settled != settled or not self._draining:
                 settled, moved_at = self.ledger.account.settled, now
             elif now - moved_at > patience_s and self.ledger.in_flight:
+                self._grace_s = 0.0
                 self.stop(f"the output took nothing for {patience_s:.0f} s")
             await (asyncio.sleep(0) if busy else self._sleep(now))
         await self._finish()
 
     def _turn(self, now: float) -> bool:
         """Everything that is due, and one window of each inlet. Returns whether there is more to do at once."""
+        if self.outlet.bug is not None:
+            raise self.outlet.bug
         self.outlet.expire()
         for summarising in self._parts.summarising:
             self._ship(summarising.due(now))
@@ -311,7 +338,7 @@ class Flow:
         self._parts.lap("work")
         deadlines = [inlet.deadline() for inlet in self._inlets]
         deadlines += [summarising.deadline() for summarising in self._parts.summarising]
-        deadlines += [self.outlet.courier.deadline(), self._refresh_at, self._save_at if self._dirty else None]
+        deadlines += [self.outlet.courier.deadline(), self._refresh_at, self._save_deadline()]
         wait = max(0.001, min(at for at in deadlines if at is not None) - now)
         try:
             await asyncio.wait_for(self._wakeup.wait(), wait)
@@ -344,10 +371,10 @@ class Flow:
 
     def _move_horizon(self) -> None:
         horizon = self._parts.horizon
-        if not self._quiescing and time.time() - horizon.reference > MOVE_EVERY_S:
+        if not self._quiescing and self._parts.wall() - horizon.reference > MOVE_EVERY_S:
             self._quiescing = True
         elif self._quiescing and self._is_settled(flush=True):
-            horizon.move(time.time())
+            horizon.move(self._parts.wall())
             self._parts.router.forget()
             self._epoch, horizon.changed, self._quiescing = self._epoch + 1, False, False
 
@@ -363,30 +390,39 @@ class Flow:
             self._saving = self._loop.create_task(self._save())
             self._saving.add_done_callback(lambda _: self.wake())
 
-    async def _save(self) -> None:
-        """Write one checkpoint; a failure is retried later."""
+    def _save_deadline(self) -> float | None:
+        """When the next checkpoint is due; None while one is being written (its end wakes the loop), or nothing is new."""
+        if self._saving is not None or not (self._dirty or self._epoch > self._durable):
+            return None
+        return max(self._save_at if self._epoch == self._durable else 0.0, self._save_wait)
+
+    async def _save(self) -> bool:
+        """Write one checkpoint; say whether it is on disk. A failure is retried later, unless the output cannot be mended."""
         epoch, self._dirty = self._epoch, False
         data = self._snapshot()
         try:
             await self.outlet.output.sync()
             if self._state is not None:
                 await store.save(self._state / "checkpoint", data)
-        except (OSError, HostError) as error:
+        except HostError as error:
+            self.broke(error)
+        except OSError as error:
             self._dirty = True
-            self._retry_s = min(SAVE_RETRY_S_MAX, 2 * getattr(self, "_retry_s", 0.25))
+            self._retry_s = min(SAVE_RETRY_S_MAX, 2 * self._retry_s)
             self._save_wait = self._loop.time() + self._retry_s
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            log.write("error", "the checkpoint cannot be written; nothing is claimed as done", reason=reason)
+            log.write("error", "the checkpoint cannot be written; nothing is claimed as done", reason=error.strerror)
         else:
-            self._retry_s = 0.25
+            self._retry_s = _SAVE_RETRY_S
             self._durable = epoch
             self._save_at = self._loop.time() + SAVE_EVERY_S
             self.outlet.handle(traffic.Durable(epoch))
+            return True
+        return False
 
     def _snapshot(self) -> bytes:
         """What the checkpoint says now: offsets, horizon and output lengths of one moment."""
         offsets = self.ledger.offsets()
-        sources = [[msgspec.to_builtins(state) for state in inlet.tail.snapshot(offsets)] for inlet in self._inlets]
+        sources = [[_written(state) for state in inlet.tail.snapshot(offsets)] for inlet in self._inlets]
         known = {state["id"] for states in sources for state in states}
         state = checkpoint.Checkpoint(
             pipeline=str(self._parts.name),
@@ -402,7 +438,7 @@ class Flow:
     async def _finish(self) -> None:
         """Deliver what is in flight, within the grace time, and save."""
         self._pause(wanted=True)
-        until = self._loop.time() + (GRACE_S if self._stopping else 0.0)
+        until = self._loop.time() + (self._grace_s if self._stopping else 0.0)
         while not self._is_settled(flush=True) and self._loop.time() < until and self.failure is None:
             self.outlet.expire()
             self._save_if_due(self._loop.time())
@@ -414,13 +450,32 @@ class Flow:
         self.outlet.handle(traffic.Stopping())
         if self._saving is not None:
             await self._saving
-        if self.failure is None:
-            await self._save()
+        if self.failure is None and not await self._save():
+            hint = "What was delivered since the last one that could will be read and sent again, and not stored twice."
+            self.failure = self.failure or HostError("progress could not be saved: the last checkpoint was not written", hint)
         for inlet in self._inlets:
             inlet.close()
         await self.outlet.close()
 
 
-_WARNINGS = frozenset(
-    {"refused", "open_failed", "permission_denied", "too_many_open_files", "missed", "read_failed", "watch_failed"}
-)
+def _written(state: events.StreamState) -> dict[str, Any]:
+    """A stream's state for the checkpoint."""
+    return msgspec.to_builtins(msgspec.structs.replace(state, path=store.quoted(state.path), home=store.quoted(state.home)))  # type: ignore[no-any-return]
+
+
+_NOTES = {
+    "renamed": ("info", "file renamed"),
+    "copy": ("info", "a copy of another file"),
+    "compressed": ("info", "compressed file left alone"),
+    "truncated": ("info", "file truncated"),
+    "replaced": ("info", "file replaced"),
+    "resumed": ("info", "file found again"),
+    "ended": ("info", "file gone, read to its end"),
+    "lost": ("warning", "file gone, not read to its end"),
+    "missed": ("warning", "file gone before it was read"),
+    "refused": ("warning", "path refused"),
+    "unreadable": ("warning", "file cannot be read, to be tried again"),
+    "handles": ("warning", "too many open files"),
+    "polling": ("warning", "no notifications of changes, looking more often"),
+}
+"""What is logged for a note of the source, by its kind."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.chain import Chain, Outcome
+from shipper.chain import Chain, Dating, Outcome
 from shipper.config.condition import Condition
 from shipper.decode.json import Json
 from shipper.encode.index import Horizon, Route, Router
@@ -97,7 +97,7 @@ def gate(kind: str) -> Any:
 def chain(kind: str = "plain", stages: Sequence[Any] = (), fields: Sequence[str] = STAMP_FIELDS) -> Chain:
     """A chain with three routes."""
     routes = [Route("errors", Condition({"level": ["ERROR", "CRITICAL"]})), Route("app-{service}", Condition({"has": "service"}), None), Route("app")]
-    return Chain(gate(kind), decoder(), [(type(stage).__name__.lower(), stage) for stage in stages], Router(routes, Horizon(float(NOON))), fields)
+    return Chain(gate(kind), decoder(), [(type(stage).__name__.lower(), stage) for stage in stages], Router(routes, Horizon(float(NOON))), Dating(fields))
 
 
 def documents(outcome: Outcome) -> list[tuple[str, str, Any]]:
@@ -217,6 +217,16 @@ def test_a_mixed_batch_becomes_the_documents_a_user_expects(kind: str) -> None:
     assert outcome.stage_errors == []
 
 
+def test_a_summary_goes_to_the_index_of_its_first_row_when_more_are_held() -> None:
+    """Over batches too: the index of a document of our own follows from the first row it stands for."""
+    sort = Sort()
+    made = chain("plain", [sort])
+    for service in ("a", "b", "c"):
+        outcome = run([b'{"level":"NOISY","service":"%b"}' % service.encode()] * 2, 0, float(NOON), made)
+        assert (outcome.payload.count, outcome.payload.body, outcome.held.keys()) == (0, b"", {0, 1})
+    assert sort.summary.index == b"app-a-2026.02.05"
+
+
 @pytest.mark.parametrize("how", ["raise", "short"])
 def test_rows_go_on_without_a_stage_when_it_fails(how: str) -> None:
     """Its fragments are gone, those of other stages stay, every row says whose work it lacks; what it dropped stays dropped."""
@@ -293,12 +303,39 @@ def test_a_row_keeps_its_origin_when_the_gate_changes_rows_before_it() -> None:
 def test_a_row_that_a_rule_drops_settles_as_dropped_when_the_gate_says_so() -> None:
     """It makes no document; the reason names the rule."""
     config = RedactConfig(actions={"email": "drop_event"})
-    made = Chain(Gate(config, hash_key=b"k" * 32, guards=decoder().guards), decoder(), [("sort", Sort())], Router([Route("app")], Horizon(float(NOON))), STAMP_FIELDS)
+    made = Chain(Gate(config, hash_key=b"k" * 32, guards=decoder().guards), decoder(), [("sort", Sort())], Router([Route("app")], Horizon(float(NOON))), Dating(STAMP_FIELDS))
     outcome = run([b'{"n":1}', b'{"m":"anna.schmidt@example.com","level":"NOISY"}', b'{"n":2}'], 0, float(NOON), made)
     assert outcome.dropped == {1: "redacted:email"}
     assert outcome.held == {}
     assert list(outcome.payload.rows or ()) == [0, 2]
     assert b"anna" not in outcome.payload.body
+
+
+def test_a_row_that_the_gate_could_not_redact_is_one_document_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its marker and our own `shipper` members are one object; the raw record goes nowhere, the rows beside it go on."""
+    failing = Gate(RedactConfig(), hash_key=b"k" * 32, guards=decoder().guards)
+    redact = failing._rows.redact
+
+    def fail(row: bytes, *more: Any) -> Any:
+        if b"Zq7Wx" in row:
+            raise ValueError("Zq7Wx")
+        return redact(row, *more)
+
+    monkeypatch.setattr(failing._rows, "redact", fail)
+    made = Chain(failing, decoder(), [], Router([Route("app")], Horizon(float(NOON))), Dating(STAMP_FIELDS))
+    outcome = run([b'{"n":1}', b'{"m":"Zq7Wx anna.schmidt@example.com"}', b'{"n":2}'], 0, float(NOON), made)
+    found = documents(outcome)
+    assert [document.get("n") for _, _, document in found] == ["1", None, "2"]
+    assert found[1][2]["shipper"] == {"gate_error": "ValueError", "flags": ["timestamp_missing"]}
+    assert b"Zq7Wx" not in outcome.payload.body
+
+
+def test_a_record_that_loses_its_only_field_is_a_document_of_our_members_alone() -> None:
+    """A rule that drops fields may leave nothing but blanks between the braces."""
+    config = RedactConfig(actions={"secrets": "drop_field"})
+    made = Chain(Gate(config, hash_key=b"k" * 32, guards=decoder().guards), decoder(), [], Router([Route("app")], Horizon(float(NOON))), Dating(STAMP_FIELDS))
+    outcome = run([b'{"n":1}', b'{"password" : "hunter2222" }', b'{ "password":"hunter2222"}'], 0, float(NOON), made)
+    assert [document.keys() for _, _, document in documents(outcome)][1:] == [{"@timestamp", "log", "host", "shipper"}] * 2
 
 
 def test_fragments_of_the_frame_are_redacted_once_each() -> None:
@@ -313,10 +350,20 @@ def test_fragments_of_the_frame_are_redacted_once_each() -> None:
             seen.append(value)
             return "*"
 
-    made = Chain(Counting(decoder().guards), decoder(), [], Router([Route("app")], Horizon(float(NOON))), STAMP_FIELDS)
+    made = Chain(Counting(decoder().guards), decoder(), [], Router([Route("app")], Horizon(float(NOON))), Dating(STAMP_FIELDS))
     for _ in range(2):
         batch = Batch(STREAM, b"{}\n{}\n", 2, 0, ([0, 3], [3, 6]))
         batch.extras = [b',"stream":"stdout"', b',"container":{"labels":{"k":"v"},"n":1}']
         outcome = made.run(batch, 1, 0.0, 0.0)
     assert sorted(seen) == ["container", "k", "labels", "n", "stdout", "stream", "v"]
     assert documents(outcome)[0][2]["*"] == "*"
+
+
+def test_chain_gives_equal_records_equal_ids_when_ids_are_made_of_the_content():
+    """With `id: content` a record has one id whatever file and offset it stands at, and another key gives other ids."""
+    rows = [b'{"level":"ERROR","message":"a"}', b'{"level":"ERROR","message":"b"}', b'{"level":"ERROR","message":"a"}']
+    keyed = {key: Chain(gate("real"), decoder(), [], Router([Route("app")], Horizon(float(NOON))), Dating(STAMP_FIELDS, key)) for key in (b"k", b"j")}
+    ids = {key: [json.loads(made.run(Batch(STREAM, b"".join(row + b"\n" for row in rows), 3, base), 1, float(NOON), 0.0).payload.document(n)[0])["create"]["_id"] for n in range(3)] for base in (0, 70) for key, made in keyed.items()}
+    first, other, again = ids[b"k"]
+    assert first == again
+    assert len({first, other, *ids[b"j"]}) == 4

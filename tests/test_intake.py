@@ -23,7 +23,7 @@ MAX = 12
 windows = st.lists(st.integers(MAX + 1, 60), min_size=1, max_size=5)
 """Windows hold more than the longest record, as the source promises."""
 long_sources = st.lists(
-    sources | st.sampled_from([b"long" * 8, b"\0" * 20, b"\0" * 20 + b"{}\n", "\u00fc".encode() * 9, b"\xff" * 10 + b"\n", b"x" * MAX + b"\r\n", b"y" * MAX + b"\n"]),
+    sources | st.sampled_from([b"long" * 8, b"\0" * 20, b"\0" * 20 + b"{}\n", "\u00fc".encode() * 9, "x\u00fc\U0001f600\u4e00".encode() * 3, b"\xff" * 10 + b"\n", b"x" * MAX + b"\r\n", b"y" * MAX + b"\n"]),
     max_size=6,
 ).map(b"".join)
 letters = st.sampled_from([*"ab{}\u00fc\u4e00\u0a0a\u0d0a\u0a00\U0001f600\r", "\n", "\n", "\r\n", "\ufeff"])

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shipper.config.fields import ComponentConfig
+from shipper.model.batch import row_bounds
 from shipper.model.columns import Columns, Values
 
 if TYPE_CHECKING:
@@ -62,18 +63,19 @@ class Json:
         self._names = {member: f"m{number}" for number, member in enumerate(members)}
         self._row = self._struct(members)
         self._decoder = msgspec.json.Decoder(self._row)
-        wanted = {*self._reads, *(name.split(".")[0] for name in self._reads)}
+        wanted = {*self._reads, *(name.split(".")[0] for name in self._reads), _STAMP}
         self._slim_decoder = msgspec.json.Decoder(self._struct([member for member in members if member in wanted]))
+        self._clash_decoder = msgspec.json.Decoder(self._struct(self._clashing, msgspec.Raw))
         self._getters: dict[str, Callable[[list[Any]], Values]] = {name: self._getter(name) for name in self._reads}
         self._dotted = re.compile(rb'"(?:%b)' % b"|".join(_dotted(member) for member in self._clashing))
         self._clash_getters = [attrgetter(self._names[member]) for member in self._clashing]
         self._stamp_getter = attrgetter(self._names[_STAMP])
 
-    def _struct(self, members: Iterable[str]) -> Any:
+    def _struct(self, members: Iterable[str], kind: type = object) -> Any:
         """A type that takes these members of a record and passes over the others."""
         return msgspec.defstruct(
             "Row",
-            [(self._names[name], object, msgspec.UNSET if name in self._noticed else None) for name in members],
+            [(self._names[name], kind, msgspec.UNSET if name in self._noticed else None) for name in members],
             rename={self._names[name]: name for name in members},
             gc=False,
         )
@@ -110,16 +112,18 @@ class Json:
     def _odd(self, batch: SafeBatch, rows: list[bytes], decoded: list[Any]) -> set[int]:
         """Rows that cannot take a splice: a member of ours is there already, also spelt with dots, or there is none at all."""
         odd: set[int] = set()
-        if not batch.marks.isdisjoint(("clash", "escapes")):
+        marks = batch.marks | _marks_of_edits(batch) if batch.edits else batch.marks
+        if not marks.isdisjoint(("clash", "escapes")):
             # The slim rows do not have these members; those of the careful way do.
-            full = decoded if isinstance(decoded[0], self._row) else self._decoder.decode_lines(batch.block)
+            full = decoded if isinstance(decoded[0], self._row) else self._clash_decoder.decode_lines(batch.block)
             for getter in self._clash_getters:
                 odd.update(row for row, value in enumerate(map(getter, full)) if value is not msgspec.UNSET)
+        if not marks.isdisjoint(("stamped", "escapes")):
             # There, but null: the column cannot tell it from one that is not there.
-            odd.update(row for row, value in enumerate(map(self._stamp_getter, full)) if value is None)
-        if "dotted" in batch.marks:
+            odd.update(row for row, value in enumerate(map(self._stamp_getter, decoded)) if value is None)
+        if "dotted" in marks:
             odd.update(number for number, row in enumerate(rows) if self._dotted.search(row))
-        if "spaced" in batch.marks or b"{" in rows:
+        if "spaced" in marks or b"{" in rows:
             odd.update(number for number, row in enumerate(rows) if not row[1:].strip())
         return odd
 
@@ -131,7 +135,7 @@ class Json:
         """
         names = b"|".join(re.escape(member.encode()) for member in self._clashing)
         return {
-            "clash": rb'"(?:%b)"\s*:|"@timestamp"\s*:\s*null' % names,
+            "clash": rb'"(?:%b)"\s*:' % names,
             "dotted": self._dotted.pattern,
             "stamped": rb'"@timestamp"',
             "spaced": rb"\{[ \t\r\n]",
@@ -194,6 +198,19 @@ class _Fields(dict[str, Values]):
     def __missing__(self, name: str) -> Values:
         self[name] = self._getters[name](self._decoded)
         return self[name]
+
+
+def _marks_of_edits(batch: SafeBatch) -> set[str]:
+    """Marks of what the gate wrote: it looked for the guards before. Its marker has a member of ours; a row may be emptied."""
+    marks = set()
+    for position, gained in batch.edits:
+        if batch.block.startswith(b'{"shipper":', position):
+            marks.add("clash")
+        if gained < 0:
+            start, end = row_bounds(batch.block, batch.ends, position)
+            if not batch.block[start + 1 : end - 1].strip():
+                marks.add("spaced")
+    return marks
 
 
 def _none_for_unset(values: list[Any]) -> list[Any]:

@@ -19,13 +19,26 @@ def render(account: Mapping[str, Any]) -> str:
     lines += _section("dead letters", sum(account["dead"].values()), account["dead"])
     lines += _section("lost (bytes)", sum(account["lost_bytes"].values()), account["lost_bytes"])
     lines += _section("masked (hits)", sum(account["masked"].values()), account["masked"])
+    if account["flagged"]:
+        lines += _section("flagged", sum(account["flagged"].values()), account["flagged"])
+    if account["skipped_bytes"]:
+        lines += _section("no record (bytes)", sum(account["skipped_bytes"].values()), account["skipped_bytes"])
     if account["generated"]:
         lines.append(f"{'summaries made':<28}{account['generated']:>12,}")
     if account["in_flight"]:
         lines.append(f"{'not delivered, kept':<28}{account['in_flight']:>12,}   {account['stopped']}")
-    if not account["read"] and not account["in_flight"]:
-        lines.append("all files already read to the end; --from-start reads them again")
+    if account["unreadable"]:
+        lines.append(f"{'files that cannot be read':<28}{account['unreadable']:>12,}   see the log")
+    elif not account["read"] and not account["in_flight"]:
+        lines.append(_nothing_read(account["files"]))
     return "\n".join(lines)
+
+
+def _nothing_read(files: int) -> str:
+    if not files:
+        return "no file is there that the sources include"
+    which = "the only file is" if files == 1 else f"all {files:,} files"
+    return f"{which} already read to the end; --from-start reads {'it' if files == 1 else 'them'} again"
 
 
 def _section(title: str, total: int, parts: Mapping[str, int]) -> list[str]:

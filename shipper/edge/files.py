@@ -12,10 +12,12 @@ Errors of the operating system are events; nothing here raises them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 import time
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from shipper.edge.globs import Walk, is_literal, literal_directory, translate_path
@@ -37,7 +39,7 @@ from shipper.source.events import (
     SiblingsListed,
 )  # fmt: skip
 from shipper.source.identity import HEAD_BYTES
-from shipper.source.names import is_related, split
+from shipper.source.names import is_related, split, stem_and_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,12 +50,37 @@ ROOTS = ("/var/log", "/var/lib/docker/containers")
 SIBLINGS = 10_000
 """Most siblings of one file that are reported."""
 _REFUSALS = 1_000
+_SETTLED_NS = 1_000_000_000
 _DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _KINDS = (
     (stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )  # fmt: skip
+
+
+class _Look:
+    """What one scan has found."""
+
+    __slots__ = ("directories", "entries", "literal", "places", "refused")
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.refused: list[Refusal] = []
+        self.directories: set[str] = set()
+        """Those that files lie in which were reached through links."""
+        self.places: dict[str, tuple[str, bool]] = {}
+        self.literal = False
+        """The pattern names one file: whatever lies there is meant."""
+
+    def refuse(self, path: str, reason: str) -> None:
+        if len(self.refused) < _REFUSALS:
+            self.refused.append(Refusal(path, reason))
+
+    def refuse_kind(self, path: str, mode: int) -> None:
+        kind = next((text for test, text in _KINDS if test(mode)), "not a regular file")
+        if self.literal or kind != "a directory":
+            self.refuse(path, kind)
 
 
 class FileHands:
@@ -69,6 +96,10 @@ class FileHands:
         self._excludes = [translate_path(pattern).fullmatch for pattern in config.exclude]
         self._fds: dict[int, int] = {}
         self._next_handle = 1
+        self._last: dict[str, Entry] = {}
+        """The last scan by path: what did not change is reported as the same objects."""
+        self._listing: tuple[str, int, list[str]] = ("", 0, [])
+        """The directory whose siblings were listed last, its time of change, its names in order."""
         self.directories: frozenset[str] = frozenset()
         """Real paths of the directories that the last scan looked into or found files in, for the watch."""
 
@@ -98,48 +129,51 @@ class FileHands:
     # --- Listing ---
 
     def _scan(self) -> Listed:
-        walk = Walk()
-        entries: dict[str, Entry] = {}
-        refused: list[Refusal] = []
-        real: dict[str, str] = {}
+        walk, look = Walk(), _Look()
         for pattern in self._config.include:
-            literal = is_literal(pattern)
+            look.literal = is_literal(pattern)
             for found in walk.find(pattern):
-                outcome = self._look(found, real, literal=literal)
-                if isinstance(outcome, Entry):
-                    entries.setdefault(outcome.path, outcome)
-                elif outcome is not None and len(refused) < _REFUSALS:
-                    refused.append(outcome)
-        refused += (Refusal(path, reason) for path, reason in walk.errors.items())
-        self.directories = frozenset({real.get(path) or os.path.realpath(path) for path in walk.directories} | set(real.values()))
-        return Listed(list(entries.values()), refused, self._wall(), walk.complete)
+                if not any(matches(found.path) for matches in self._excludes):
+                    self._take(found, look)
+        refused = look.refused + [Refusal(path, reason) for path, reason in walk.errors.items()]
+        self._last = look.entries
+        self.directories = frozenset(map(os.path.realpath, walk.directories)) | look.directories
+        return Listed(list(look.entries.values()), refused, self._wall(), walk.complete)
 
-    def _look(self, found: os.DirEntry[str], real: dict[str, str], *, literal: bool) -> Entry | Refusal | None:
-        """What a match of the glob is; None: nothing to speak of (gone again, excluded, a directory of no interest)."""
+    def _take(self, found: os.DirEntry[str], look: _Look) -> None:
+        """Look at one match of the glob. What is gone again, or a directory of no interest, is nothing to speak of."""
         path = found.path
-        if any(matches(path) for matches in self._excludes):
-            return None
         try:
             if found.is_symlink():
-                target = os.path.realpath(path)
-                status = os.stat(path)
-                real.setdefault(f"{target} of {path}", split(target)[0].rstrip("/") or "/")
+                target, status = os.path.realpath(path), os.stat(path)
+                allowed = self._root(target) is not None and not any(matches(target) for matches in self._excludes)
             else:
-                directory = path[: -len(found.name)].rstrip("/") or "/"
-                if directory not in real:
-                    real[directory] = os.path.realpath(directory)
-                target = real[directory].rstrip("/") + "/" + found.name
-                status = found.stat(follow_symlinks=False)
+                place = look.places.get(path[: -len(found.name)])
+                if place is None:
+                    place = self._place(path[: -len(found.name)], look)
+                target, status = place[0] + found.name, found.stat(follow_symlinks=False)
+                allowed = place[1]
         except OSError as error:
-            return None if error.errno == errno.ENOENT else Refusal(path, os.strerror(error.errno or 0))
+            if error.errno != errno.ENOENT:
+                look.refuse(path, os.strerror(error.errno or 0))
+            return
         if not stat.S_ISREG(status.st_mode):
-            kind = next((text for test, text in _KINDS if test(status.st_mode)), "not a regular file")
-            return Refusal(path, kind) if literal or kind != "a directory" else None
-        if self._root(target) is None:
-            return Refusal(path, "leads out of the permitted roots")
-        if target != path and any(matches(target) for matches in self._excludes):
-            return None
-        return Entry(target, status.st_dev, status.st_ino, status.st_size, status.st_mtime)
+            look.refuse_kind(path, status.st_mode)
+        elif not allowed:
+            look.refuse(path, "leads out of the permitted roots, or to a file that is excluded")
+        elif target not in look.entries:
+            last = self._last.get(target)
+            if last is None or last.mtime_s != status.st_mtime or last.size != status.st_size or last.ino != status.st_ino:
+                last = Entry(target, status.st_dev, status.st_ino, status.st_size, status.st_mtime)
+            look.entries[target] = last
+            if target != path:
+                look.directories.add(split(target)[0].rstrip("/") or "/")
+
+    def _place(self, directory: str, look: _Look) -> tuple[str, bool]:
+        """The real path of a directory, with a slash, and whether files may lie in it."""
+        real = os.path.realpath(directory).rstrip("/") + "/"
+        look.places[directory] = place = (real, self._root(real + "x") is not None)
+        return place
 
     def _root(self, path: str) -> str | None:
         """The root a real path lies beneath."""
@@ -149,15 +183,33 @@ class FileHands:
         directory, name = split(path)
         found: list[Entry] = []
         try:
-            with os.scandir(directory) as scan:
-                for entry in scan:
-                    if is_related(name, entry.name) and entry.is_file(follow_symlinks=False) and len(found) < SIBLINGS:
-                        status = entry.stat(follow_symlinks=False)
+            for other in self._names(directory, stem_and_suffix(name)[0]):
+                if not is_related(name, other) or len(found) >= SIBLINGS:
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    status = os.lstat(directory + other)
+                    if stat.S_ISREG(status.st_mode):
                         size, mtime_s = status.st_size, status.st_mtime
-                        found.append(Entry(entry.path, status.st_dev, status.st_ino, size, mtime_s))
+                        found.append(Entry(directory + other, status.st_dev, status.st_ino, size, mtime_s))
+        except FileNotFoundError:
+            pass
         except OSError:
-            return SiblingsListed(path, found)
+            return SiblingsListed(path, found, complete=False)
         return SiblingsListed(path, found)
+
+    def _names(self, directory: str, beginning: str) -> list[str]:
+        """Names in a directory that begin so. The list is kept while the directory does not change. Raises OSError.
+
+        A directory that changed in the last second is listed anew every time: a further change might leave its time as it is.
+        """
+        changed = os.stat(directory).st_mtime_ns
+        if self._listing[:2] != (directory, changed):
+            at = time.time_ns()
+            names = sorted(os.listdir(directory))
+            self._listing = (directory, changed if at - changed > _SETTLED_NS else -1, names)
+        names = self._listing[2]
+        first = bisect_left(names, beginning)
+        return names[first : bisect_right(names, beginning + chr(0x10FFFF), first)]
 
     # --- Reading ---
 

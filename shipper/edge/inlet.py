@@ -73,6 +73,8 @@ class Inlet:
         """Take the machine, its hands, who wants the bytes, and the monotonic clock."""
         self.tail = tail
         self.drained = False
+        self.files = 0
+        """Files that the last listing found."""
         self.watch: Watching | None = None
         """Tells early that files changed; without one the source looks more often."""
         self._hands, self._owner, self._clock = hands, owner, clock
@@ -104,6 +106,8 @@ class Inlet:
                 carry(command)
                 continue
             for event in self._hands.perform(command):
+                if isinstance(event, events.Listed):
+                    self.files = len(event.entries)
                 self.offer(event)
             if self.watch is not None and isinstance(command, events.Scan):
                 self._follow(self.watch)

@@ -3,7 +3,8 @@
 RULES
 - The message is constant, what varies is in fields. Record content is never in it; paths have passed the gate.
 - Lines are limited in rate per message (`BURST` at once, then one a second); what was held back is said with the next one.
-- Control characters are escaped: a file name cannot forge a line or move the cursor (CWE-117).
+- Control characters are escaped, also C1 (ECMA-48), line separators and those that turn the direction of text: a file name cannot
+  forge a line, move the cursor or hide what follows (CWE-117). Bytes of a name that are not UTF-8 are escaped too.
 
 The standard library's `logging` does the work (structlog would cost 7 MB of resident memory, see docs/adr/004).
 """
@@ -11,16 +12,23 @@ The standard library's `logging` does the work (structlog would cost 7 MB of res
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BURST = 20
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _LOGGER = logging.getLogger("shipper")
+_DANGEROUS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What JSON lets stand, and a terminal acts upon."""
+_STRAY = re.compile("[\ud800-\udfff]")
 
 
 class _Limit(logging.Filter):
@@ -48,7 +56,17 @@ class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = {"@timestamp": moment, "log.level": record.levelname.lower(), "message": record.getMessage()}
-        return msgspec.json.encode({**line, **record.__dict__.get("fields", {})}, enc_hook=str).decode()
+        text = msgspec.json.encode({**line, **_encodable(record.__dict__.get("fields", {}))}, enc_hook=str).decode()
+        return _DANGEROUS.sub(_escape, text)
+
+
+def _encodable(fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields without lone surrogates, which stand for bytes that are not UTF-8 (PEP 383)."""
+    return {key: _STRAY.sub(_escape, value) if isinstance(value, str) else value for key, value in fields.items()}
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 class _Readable(logging.Formatter):

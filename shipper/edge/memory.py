@@ -1,6 +1,6 @@
 """Memory: how the process asks for it. One call, at the start of a run.
 
-A window of half a MiB, its rows and its bulk body are made and dropped hundreds of times a second. glibc would give pieces of
+A window of a quarter MiB, its rows and its bulk body are made and dropped hundreds of times a second. glibc would give pieces of
 that size back to the kernel each time and fault them in again, 0.3 us a record; so it is told to keep up to `KEEP_BYTES`. One
 arena serves all threads: the threads of the outputs only pass on what the loop's thread made (mallopt(3)).
 
@@ -13,7 +13,7 @@ import ctypes
 import gc
 import sys
 
-KEEP_BYTES = 24 << 20
+KEEP_BYTES = 64 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 

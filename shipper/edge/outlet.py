@@ -37,12 +37,17 @@ class Owner(Protocol):
 
 
 class Outlet:
-    """Runs one `Courier`."""
+    """Runs one `Courier`.
+
+    A post or a burial that ends in anything but an answer is a bug: it would never be answered, and its offset never move. It is
+    kept in `bug`, for the owner to raise.
+    """
 
     def __init__(self, courier: Courier, output: Output, letters: DeadLetters | None, owner: Owner) -> None:
         """`letters` is None for outputs that refuse nothing."""
         self.courier, self.output = courier, output
         self._letters, self._owner = letters, owner
+        self.bug: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._now: Callable[[], float] = asyncio.get_running_loop().time
 
@@ -70,7 +75,13 @@ class Outlet:
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.bug = self.bug or task.exception()
+            self._owner.wake()
 
     async def _post(self, post: traffic.Post) -> None:
         try:

@@ -30,7 +30,9 @@ from shipper.model.errors import HostError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_STRAY = re.compile("[\udc80-\udcff]")
+_QUOTED = re.compile("\0([0-9a-f]{2})")
 
 
 def default_directory(env: Mapping[str, str]) -> Path:
@@ -59,22 +61,25 @@ class Store:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._probe()
         except BlockingIOError as error:
+            self.close()
             raise HostError(
                 f"another agent owns the state directory {self.directory}",
                 "One agent may run several pipelines; two agents need two state directories (SHIPPER_STATE=...).",
             ) from error
         except OSError as error:
-            raise HostError(
-                f"the state directory {self.directory} cannot be used: {error.strerror}",
-                "Progress is kept there: make it writable, free some space, or name another one with SHIPPER_STATE=...",
-            ) from error
+            self.close()
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: OSError) -> HostError:
+        return HostError(
+            f"the state directory {self.directory} cannot be used: {error.strerror}",
+            "Progress is kept there: make it writable, free some space, or name another one with SHIPPER_STATE=...",
+        )
 
     def _probe(self) -> None:
         """Find out now whether a checkpoint could be written."""
         probe = self.directory / ".probe"
-        with open(probe, "wb") as file:
-            file.write(b"\0" * 4096)
-            os.fsync(file.fileno())
+        _write_durably(probe, b"\0" * 4096)
         probe.unlink()
 
     def close(self) -> None:
@@ -84,25 +89,29 @@ class Store:
             self._lock = -1
 
     def place(self, pipeline: str, destination: str) -> Path:
-        """The directory of one pipeline into one destination; made if need be."""
+        """The directory of one pipeline into one destination; made if need be. Raises HostError."""
         digest = hashlib.sha256(destination.encode()).hexdigest()[:8]
         readable = _UNSAFE.sub("-", destination.rsplit("//", maxsplit=1)[-1]).strip("-.")[:40]
         path = self.directory / _UNSAFE.sub("-", pipeline) / f"{readable}-{digest}"
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise self._refusal(error) from error
         return path
 
     def hash_key(self) -> bytes:
-        """The key of hashed redactions: read, or made and kept with mode 0600."""
+        """The key of hashed redactions: read, or made and kept with mode 0600. Raises HostError."""
         path = self.directory / "redact.key"
-        with contextlib.suppress(FileNotFoundError):
+        try:
+            if not path.exists():
+                _write_durably(path, secrets.token_bytes(32))
             key = path.read_bytes()
-            if len(key) == 32:
-                return key
+        except OSError as error:
+            raise self._refusal(error) from error
+        if len(key) != 32:
             raise HostError(
                 f"{path} does not hold 32 bytes", "Restore it, or remove it to have a new key made: hashes will differ."
             )
-        key = secrets.token_bytes(32)
-        _write_durably(path, key)
         return key
 
 
@@ -134,12 +143,17 @@ class RuleCache:
 
 
 def _write_durably(path: Path, data: bytes) -> None:
-    """Write a small file as `save` does, without a loop."""
+    """Write a small file as `save` does, without a loop. Where that fails nothing is left beside. Raises OSError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(handle, data)
+        rest = memoryview(data)
+        while rest:  # a disk that fills up takes a part
+            rest = rest[os.write(handle, rest) :]
         os.fsync(handle)
+    except OSError:
+        beside.unlink()
+        raise
     finally:
         os.close(handle)
     beside.rename(path)
@@ -164,6 +178,16 @@ def sync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def quoted(path: str) -> str:
+    """A path as text that can be encoded: a byte that is not UTF-8 becomes NUL and two hex digits. No path holds a NUL."""
+    return _STRAY.sub(lambda found: f"\0{ord(found[0]) - 0xDC00:02x}", path)
+
+
+def unquoted(text: str) -> str:
+    """The path that `quoted` wrote."""
+    return _QUOTED.sub(lambda found: chr(0xDC00 + int(found[1], 16)), text)
 
 
 def machine_id() -> str:

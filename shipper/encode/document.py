@@ -4,7 +4,8 @@ LAYOUT of a document
     {record's own members}, "@timestamp", "log":{"offset","file":{"path"}}, "host":{"name"}, the frame's extras, the stages'
     fragments, "shipper":{flags}
 - `_id` is `<stream>-<start>-<end>`, the bytes of the source the record stands for: a record whose bounds changed between two
-  readings is another document, and a resend is a 409.
+  readings is another document, and a resend is a 409. With `id: content` it is a keyed hash of the framed record instead, so
+  that a record written to two files becomes one document.
 - An odd row, one that has a member of ours already, is merged member by member: objects are joined, ours winning; a scalar in the
   way, or a dotted spelling of a member of ours, moves to `shipper.record.<name>`. A name that holds an object of ours in other
   documents (`log`, `host`, `shipper`, what stages add) is kept free of scalars in all, as the index maps it as an object.
@@ -89,13 +90,16 @@ class Assembly:
         return Payload(ticket, body, columns.count if kept is None else len(kept), kept, Counter(names))
 
     def _pieces(self) -> list[Iterable[bytes]]:
-        heads = _Heads(self._stream.id)
+        heads = _Heads(f"{self._stream.id}-")
         starts = list(map(b"%d".__mod__, self._columns.starts))
         if self._columns.starts[1:] == self._columns.stops[:-1]:  # contiguous: each end is the next start, written once
             stops = [*starts[1:], b"%d" % self._columns.stops[-1]]
         else:
             stops = list(map(b"%d".__mod__, self._columns.stops))
-        action: list[Iterable[bytes]] = [map(heads.__getitem__, self._names), starts, repeat(b"-"), stops, repeat(_ID_END)]
+        identity: list[Iterable[bytes]] = [starts, repeat(b"-"), stops]
+        if self._columns.ids is not None:
+            heads, identity = _Heads(""), [self._columns.ids, repeat(b""), repeat(b"")]
+        action: list[Iterable[bytes]] = [map(heads.__getitem__, self._names), *identity, repeat(_ID_END)]
         stamped: list[Iterable[bytes]] = [repeat(_LOG_ONLY)]
         if self._stamps is not None:
             stamped = [repeat(_STAMP), self._stamps, repeat(_LOG)]
@@ -110,14 +114,14 @@ class Assembly:
 
 
 class _Heads(dict[str, bytes]):
-    """Index name -> the beginning of the action line, up to the stream's id."""
+    """Index name -> the beginning of the action line, up to what the ids of the batch begin with."""
 
-    def __init__(self, stream_id: str) -> None:
+    def __init__(self, beginning: str) -> None:
         super().__init__()
-        self._stream_id = stream_id
+        self._beginning = beginning
 
     def __missing__(self, name: str) -> bytes:
-        self[name] = f'{{"create":{{"_index":"{name}","_id":"{self._stream_id}-'.encode()
+        self[name] = f'{{"create":{{"_index":"{name}","_id":"{self._beginning}'.encode()
         return self[name]
 
 

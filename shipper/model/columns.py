@@ -28,7 +28,20 @@ class Held(Protocol):
 class Columns:
     """One batch, decoded as far as the configuration asks."""
 
-    __slots__ = ("count", "dropped", "fields", "flags", "fragments", "held", "rows", "seconds", "starts", "stops", "stream_id")
+    __slots__ = (
+        "count",
+        "dropped",
+        "fields",
+        "flags",
+        "fragments",
+        "held",
+        "ids",
+        "rows",
+        "seconds",
+        "starts",
+        "stops",
+        "stream_id",
+    )
 
     def __init__(self, stream_id: str, rows: list[bytes], fields: Mapping[str, Values]) -> None:
         """Take the rows (each a JSON object without its last brace) and the declared columns."""
@@ -39,6 +52,8 @@ class Columns:
         self.starts: Sequence[int] = ()
         """First byte of each row in the source; the decoder fills it in, `stops` (one past the last byte) too."""
         self.stops: Sequence[int] = ()
+        self.ids: Sequence[bytes] | None = None
+        """`_id` of each row where it is made of the content; None where it is made of the origin."""
         self.seconds: Sequence[int] = ()
         """Event time of each row in whole Unix seconds (UTC), fallbacks applied; filled before the first stage."""
         self.fragments: list[Sequence[bytes]] = []

@@ -5,7 +5,7 @@ RULES
   `-----END ... PRIVATE KEY-----`, or after `ROWS_MAX` rows.
 - In between, other writers' rows may stand. Masked are: runs of base64 of 40 characters or more, wherever; the last word
   of a plain row, if it is base64 of any length (the last line of a key is short); in a JSON row the last word of the string under
-  the name in which the key began.
+  the name in which the key began; in the row with the end, the line before it.
 - At most `STREAMS_MAX` streams are remembered; beyond that the oldest is forgotten.
 """
 
@@ -20,9 +20,15 @@ STREAMS_MAX = 1024
 
 _RUN = re.compile(rb"[A-Za-z0-9+/=]{40,}")
 _LAST_WORD = re.compile(rb"[A-Za-z0-9+/]+={0,2}(?=[\s\x0c]*\Z)")
+_WORD_BEFORE_END = re.compile(rb"[A-Za-z0-9+/]+={0,2}(?=(?:[\r\n]| \x0c)*\Z)")
 _END = re.compile(rb"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _NAME_BEFORE = re.compile(rb'("(?:[^"\\]|\\.){1,128}+"\s{0,4}:\s{0,4}")[^"]*\Z')
 _VALUE = re.compile(rb'[^"]*')
+
+
+def is_open(found: bytes) -> bool:
+    """Whether a hit of the block rule begins a key and does not end it."""
+    return b"-----BEGIN" in found and b"-----END" not in found
 
 
 class OpenBlock(msgspec.Struct):
@@ -69,7 +75,8 @@ class Blocks:
                 return regions
             value = _VALUE.match(text, start + len(block.opening))
             stop = min(stop, value.end() if value else stop)
-        last = _LAST_WORD.search(text, max(start, stop - 256), stop)
+        word = _WORD_BEFORE_END if ended and stop == ended.start() else _LAST_WORD
+        last = word.search(text, max(start, stop - 256), stop)
         if last and (not block.opening or last.start() >= start + len(block.opening)):
             regions.append(last.span())
         return regions

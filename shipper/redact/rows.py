@@ -19,6 +19,7 @@ from shipper.redact.action import STRICTNESS, Replacer
 from shipper.redact.escapes import shadow, snap
 from shipper.redact.keys import MASKED, KeyFinder, is_json
 from shipper.redact.members import enclosing, in_key, members, removals
+from shipper.redact.pem import is_open
 from shipper.redact.rule import NESTED_ESCAPE, KeyRule, Rule, at_boundary
 from shipper.redact.validators import VALIDATORS, Validator
 
@@ -147,7 +148,11 @@ class RowRedactor:
                 first = _run_start(text, first, len(window) - len(window.rstrip(search.before)))
                 if first == start - 1:
                     continue
-            if first < 0 or (bounded and not at_boundary(text, start - 1)) or (text[first] == 0x5B and MASKED.fullmatch(text, first, last)):
+            if (
+                first >= last
+                or (bounded and not at_boundary(text, start - 1))
+                or (text[first] == 0x5B and MASKED.fullmatch(text, first, last))
+            ):
                 continue
             kept = validator(text[first:last]) if validator else last - first
             if kept == 0:
@@ -193,7 +198,7 @@ class RowRedactor:
             outcome.hits.append(self.rules[region.number].id)
             if region.action == "drop_event":
                 outcome.dropped = self.rules[region.number].id
-            if region.number == self.block_rule and b"-----END" not in row[region.start : region.end]:
+            if region.number == self.block_rule and is_open(row[region.start : region.end]):
                 outcome.open_block = region.start
         if outcome.dropped:
             outcome.edits = [(0, len(row), b"{}")]

@@ -70,6 +70,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         middle = body[2 if left else 0 : -2 if right else None].encode("ascii").replace(b"<sep>", _SEP)
         # Without a boundary in front, `re` finds the literal or the class the pattern begins with some ten times as fast.
         compiled = re.compile(flags.encode() + (b"(?:%s)%s" % (middle, RIGHT) if right else middle))
+        if compiled.search(b""):
+            raise ValueError("the pattern matches the empty text")
         if self.group > compiled.groups:
             raise ValueError(f"group {self.group} asked for, the pattern has {compiled.groups}")
         return compiled, left

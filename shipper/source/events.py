@@ -81,10 +81,14 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class SiblingsListed(msgspec.Struct, frozen=True):
-    """The files in the directory of `path` whose names are related to its own, itself included."""
+    """The files in the directory of `path` whose names are related to its own, itself included.
+
+    Files missing from a listing that is not `complete` (the directory may not be read, say) are not taken as gone.
+    """
 
     path: str
     entries: Sequence[Entry]
+    complete: bool = True
 
 
 class Opened(msgspec.Struct, frozen=True):

@@ -157,7 +157,18 @@ class Known:
 class Table:
     """All files and streams of a source."""
 
-    __slots__ = ("beside", "departed", "files", "latest", "listed", "orphans", "orphans_by_key", "orphans_by_path", "paths", "streams")
+    __slots__ = (
+        "beside",
+        "departed",
+        "files",
+        "latest",
+        "listed",
+        "orphans",
+        "orphans_by_key",
+        "orphans_by_path",
+        "paths",
+        "streams",
+    )
 
     def __init__(self) -> None:
         """Empty."""

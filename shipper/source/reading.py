@@ -30,8 +30,8 @@ _BACKOFF_S = (1.0, 60.0)
 class Limits(msgspec.Struct, frozen=True):
     """Sizes and times of a file source; the agent's, not the user's."""
 
-    read_size_bytes: int = 1 << 19
-    """A window. Half a MiB and what is made of it stay in a core's cache; a whole one costs 5 to 10 % more a record."""
+    read_size_bytes: int = 1 << 18
+    """A window. A quarter MiB and what is made of it stay in a core's cache; a whole one costs 5 to 20 % more a record."""
     read_size_bytes_max: int = (1 << 20) + (1 << 16)
     """The window where the usual one held no whole record; must be larger than the longest record that is kept whole."""
     linger_s: float = 0.25
@@ -97,8 +97,8 @@ class Reading:
             return Read(known.handle, stream.position - before, before + limit)
         return None
 
-    def got(self, event: Got, now: float) -> Known | None:
-        """Feed what was read. Returns the file if its bytes are not what they were: it was truncated."""
+    def got(self, event: Got, now: float) -> bool:
+        """Feed what was read. Returns False if the bytes are not what they were: the file was truncated."""
         known, self.current = self.current, None
         assert known is not None
         stream = known.stream
@@ -106,22 +106,22 @@ class Reading:
         known.read_at, known.backoff_s = now, 0.0
         before = _before(stream)
         if event.size_now < max(stream.position, stream.print.length):
-            return known
+            return False
         if len(event.data) < (before if event.offset else max(before, stream.print.length)):
             self.timers.arm("read", known, now + self._limits.linger_s)
-            return None
+            return True
         guard = event.data[max(0, before - GUARD_BYTES) : before]
         if stream.guard is not None and digest(guard) != stream.guard:
-            return known
+            return False
         if not event.offset and not stream.print.matches(event.data):
-            return known
+            return False
         if known.final and event.size_now > known.size:
             known.final = False
         known.size, known.deleted = event.size_now, event.nlink == 0
         known.rotated = known.rotated or known.deleted
         stream.size, stream.mtime_s = max(stream.size, event.size_now), known.mtime_s
         self._feed(known, stream, event, now)
-        return None
+        return True
 
     def _feed(self, known: Known, stream: Stream, event: Got, now: float) -> None:
         stream.print.grow(event.data, event.offset)

@@ -172,6 +172,15 @@ def test_a_lone_surrogate_is_replaced_when_a_record_escapes_one(row: bytes, kept
     assert columns.column("level") == [json.loads(kept)["level"]]
 
 
+@pytest.mark.parametrize("over_two", [b'{"level":2,\n"a":1}', b'{"a":{}\n,"level":2}', b'{"level":2\n}', b'{"level":[1\n,2]}', b'\n{"level":2}'])
+def test_columns_stay_with_their_rows_when_two_faults_would_cancel_out(over_two: bytes) -> None:
+    """Two objects on one line and one on two lines make the right number of values, of the wrong rows."""
+    found = [b'{"level":0}{"level":1}', *over_two.split(b"\n"), b'{"level":3}']
+    columns, _ = decode(found)
+    assert columns.column("level") == [(naive(row) or {}).get("level") for row in found]
+    assert columns.flags.keys() == {row for row in range(len(found)) if naive(found[row]) is None}
+
+
 def test_numbers_beyond_any_type_are_kept_when_they_are_read() -> None:
     """JSON sets no limit: the bytes stay, the column has what Python can hold."""
     found = [b'{"level":1e999}', b'{"level":' + b"7" * 5000 + b"}", b'{"level":' + b"7" * 100 + b"}"]
@@ -199,6 +208,16 @@ def test_an_object_over_several_lines_is_one_row_when_the_frame_says_so(separato
     assert odd == {1}
     assert (columns.starts, columns.stops) == ([5, 50, 70], [50, 60, 99])
     assert all(b"\n" not in row for row in columns.rows)
+
+
+@pytest.mark.parametrize(("written", "edit"), [(b'{"shipper":{"gate_error":"ValueError"}}', (0, 14)), (b"{ }", (1, -22)), (b"{}", (0, -23))])
+def test_a_row_is_odd_when_the_gate_wrote_it_after_it_looked(written: bytes, edit: tuple[int, int]) -> None:
+    """The guards are looked for in what was read: a marker of the gate, or a row that it emptied, is noticed all the same."""
+    before = b'{"level":"x"}'
+    batch = SafeBatch(batch_of([before, b'{"password":"hunter22" }'[: len(written) - edit[1]]]), before + b"\n" + written + b"\n", [(14 + edit[0], edit[1])])
+    columns, odd = decoder().decode(batch)
+    assert odd == {1}
+    assert columns.rows[1] == written[:-1]
 
 
 def test_flags_of_the_frame_stand_before_those_of_the_decoder() -> None:

@@ -22,6 +22,7 @@ READABLE = [
     ("2026-02-05T14:30:45.1234567891Z", NOON, "2026-02-05T14:30:45.123456789Z"),
     ("2026-02-05T14:30:45.123456", NOON, "2026-02-05T14:30:45.123456Z"),
     ("2026-02-05 14:30:45", NOON, "2026-02-05T14:30:45.000Z"),
+    ("2026-02-05T14:30:45,123Z", NOON, "2026-02-05T14:30:45.123Z"),
     ("2026-02-05 14:30:45,123", NOON, "2026-02-05T14:30:45.123Z"),
     ("2026-02-05 14:30:45.5 UTC", NOON, "2026-02-05T14:30:45.500Z"),
     ("2026-02-05t14:30:45z", NOON, "2026-02-05T14:30:45.000Z"),
@@ -143,6 +144,7 @@ def test_a_row_has_the_time_before_it_when_its_own_is_no_time(value: object) -> 
     assert list(times.stamps) == [b"2023-11-14T22:13:20.000Z", b"2026-02-05T14:30:45.123Z", b"2026-02-05T14:30:45.000Z"]
     flag = "timestamp_missing" if value in (None, "") else "timestamp_unreadable"
     assert times.flags == {0: flag, 2: flag}
+    assert Timeline().read([value], BEFORE).flags == {0: flag}
 
 
 def test_the_cache_is_bounded_when_every_record_has_another_second() -> None:

@@ -180,6 +180,7 @@ def test_the_fast_path_agrees_with_the_careful_one_when_a_block_is_common(lines:
     [
         b'{"log":"a\\n"}{"log":"b\\n"}\n\n',
         b'{"log":"a\\n"}{"log":"b\\n"}\n{"log":"c\\n",\n"stream":"stdout"}\n',
+        b'{"log":"a\\n"}{"log":"b\\n"}\n{"log":"c\\n","x":{}\n,"stream":"stdout"}\n',
         b'\n{"log":"a\\n"}\n',
         b'{"log":"a\\nb\\n"}\n{"log":"c"}\n',
     ],

@@ -51,7 +51,8 @@ ODD_OBJECTS = [
     b"{}", b"{ }", b"{\t}", b' {"level":"x"} ', b'{"level":1,"level":2}', b'{"level":1e999}', b'{"a":1e999,"level":"x"}', b'{"level":-1e999}',
     b'{"level":' + b"9" * 5000 + b"}", b'{"a":' + b"9" * 5000 + b"}", b'{"level":"\\ud800"}', b'{"a":"\\udc00\\ud800","level":3}',
     b'{"\\ud834":1,"level":4}', b'{"a":"\\\\ud800","level":"\\ud83d\\ude00"}', b'{"\\u006cevel":5}', b'{"lo\\u0067":5}', b'{"@timestamp":null}',
-    b'{"log":null}', b'{"host":"web","level":"ERROR"}', b'{"log":{"level":"info"}}', b'{"log.offset":7}', b'{"host.name":"x"}', b'{"client.ip":"x"}',
+    b'{"\\u0040timestamp":null}', b'{"sh\\u0069pper":1}', b'{"host":1e999}', b'{"log":{"n":1e999},"level":"x"}', b'{"client":' + b"8" * 5000 + b"}",
+    b'{"log":null}', b'{"host":"web","level":"ERROR"}', b'{"host"\t:1}', b'{"log":{"level":"info"}}', b'{"log.offset":7}', b'{"host.name":"x"}', b'{"client.ip":"x"}',
     b'{"shipper.flags":1,"shipper":"y"}', b'{"note":"{ \\"host.name\\": 1 }"}', b'{"level":"\xc3\xbc"}\r', b'{"a":{"b":{"c":1}},"a.b":2}',
 ]  # fmt: skip
 """Objects that are awkward."""

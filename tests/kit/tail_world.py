@@ -56,6 +56,7 @@ class World:
         self.most_handles = 0
         self.hold_feeds = False
         """Feeds are not answered, as by a slow chain."""
+        self._entries: dict[str, Entry] = {}
         self._held: Feed | None = None
         self._ids = count(1)
 
@@ -184,8 +185,12 @@ class World:
                 self.drained = True
 
     def _entry(self, path: str) -> Entry:
-        inode = self.fs.names[path]
-        return Entry(path, DEVICE, inode.number, len(inode.data), inode.mtime_s)
+        """The same object as last time where nothing changed, as the real hands give it."""
+        inode, last = self.fs.names[path], self._entries.get(path)
+        entry = Entry(path, DEVICE, inode.number, len(inode.data), inode.mtime_s)
+        if last != entry:
+            self._entries[path] = last = entry
+        return last
 
     def _open(self, command: Open) -> Event:
         try:

@@ -232,7 +232,8 @@ class _Handler(logging.handlers.RotatingFileHandler):
 class Writer:
     """A program that logs numbered records through the standard library's RotatingFileHandler, in a thread of its own."""
 
-    BACKUPS = 30
+    BACKUPS = 200
+    """Enough for no test to rotate a file away: what vanishes before its delivery is certain would be lost."""
 
     def __init__(self, path: Path, *, per_s: int, rotate_bytes: int) -> None:
         """Begin to write `per_s` records of some 180 bytes a second, in small bursts; rotate before `rotate_bytes`."""

@@ -38,7 +38,9 @@ def test_members_are_those_of_the_document_with_their_values(found: dict[str, ob
 
 
 @given(documents, gaps, st.data())
-def test_enclosing_finds_the_innermost_member_for_each_place(found: dict[str, object], gap: tuple[str, str], data: st.DataObject) -> None:
+def test_enclosing_finds_the_innermost_member_for_each_place(
+    found: dict[str, object], gap: tuple[str, str], data: st.DataObject
+) -> None:
     """Law: as a search through all members from the last one back finds it."""
     row = json.dumps(found, separators=gap).encode()
     got = members(row)
@@ -64,7 +66,9 @@ def without(found: object, numbers: set[int], count: list[int]) -> object:
 
 
 @given(documents, gaps, st.data())
-def test_removals_leave_the_document_without_those_members(found: dict[str, object], gap: tuple[str, str], data: st.DataObject) -> None:
+def test_removals_leave_the_document_without_those_members(
+    found: dict[str, object], gap: tuple[str, str], data: st.DataObject
+) -> None:
     """Law: cutting the regions out gives valid JSON of the rest, whichever members go."""
     row = json.dumps(found, separators=gap).encode()
     got = members(row)

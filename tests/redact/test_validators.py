@@ -62,7 +62,11 @@ def test_luhn_card_keeps_the_number_and_leaves_what_follows(found: bytes, kept: 
     assert luhn_card(found) == kept
 
 
-@given(st.sampled_from(["DE", "AT", "NO", "MT"]), st.text("0123456789", min_size=40, max_size=40), st.sampled_from(["", " paid", " x"]))
+@given(
+    st.sampled_from(["DE", "AT", "NO", "MT"]),
+    st.text("0123456789", min_size=40, max_size=40),
+    st.sampled_from(["", " paid", " x"]),
+)
 def test_iban_agrees_with_mod_97_for_the_length_of_its_country(country: str, figures: str, after: str) -> None:
     """Law: the right check digits, and only they, make an account number of a text of the country's length."""
     size = {"DE": 22, "AT": 20, "NO": 15, "MT": 31}[country]

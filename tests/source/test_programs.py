@@ -21,7 +21,9 @@ class Program:
         """The seed decides everything."""
         self.random = choose = random.Random(seed)
         limits = Limits(
-            read_size_bytes=choose.choice([64, 200, 5000, 1 << 20]), open_files=choose.choice([1, 2, 512]), reconcile_s=choose.choice([1, 5])
+            read_size_bytes=choose.choice([64, 200, 5000, 1 << 20]),
+            open_files=choose.choice([1, 2, 512]),
+            reconcile_s=choose.choice([1, 5]),
         )
         self.include = include = choose.choice([[LIVE], ["/var/log/app.log*"], ["/var/log/*"]])
         self.world = World(*include, limits=limits, poll=choose.random() < 0.2)
