@@ -23,6 +23,7 @@ from shipper.deliver.courier import Courier
 from shipper.edge import log, store
 from shipper.edge.dead_letters import DeadLetters
 from shipper.edge.files import FileHands
+from shipper.edge.globs import translate_path
 from shipper.edge.inlet import Inlet
 from shipper.edge.outlet import Outlet
 from shipper.edge.watch import Watch
@@ -32,12 +33,15 @@ from shipper.model.errors import ConfigError, Fault, HostError
 from shipper.progress import checkpoint
 from shipper.source import events
 from shipper.source.events import StreamState
+from shipper.source.reading import LIMITS
 from shipper.source.tail import Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from shipper.config.pipeline import Pipeline
+
+_WINDOW_MARGIN_BYTES = 1 << 16
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,9 +101,13 @@ class Agent:
                 watch.stop()
             for held in self._stores:
                 held.close()
-        for flow in self.flows:
-            if flow.failure is not None:
-                raise flow.failure
+        if self.failure is not None:
+            raise self.failure
+
+    @property
+    def failure(self) -> HostError | None:
+        """What ended a pipeline that was running."""
+        return next((flow.failure for flow in self.flows if flow.failure is not None), None)
 
     def stop(self, reason: str) -> None:
         """Stop reading, deliver what is in flight, save, end."""
@@ -160,10 +168,10 @@ class Agent:
         flow = Flow(parts, place, store.machine_id(), before)
         letters = DeadLetters(place / "dead-letters") if place is not None else None
         outlet = Outlet(Courier(output.courier_settings(), random.random), output, letters, flow)
-        inlets = [self._inlet(flow, source.component.config) for source in pipeline.sources]
+        inlets = [self._inlet(flow, source.component.config, pipeline.max_record) for source in pipeline.sources]
         flow.connect(inlets, outlet)
-        for number, inlet in enumerate(inlets):
-            inlet.offer(events.Resume(_known_streams(before, number)))
+        for inlet, streams in zip(inlets, _known_streams(before, pipeline), strict=True):
+            inlet.offer(events.Resume(streams))
         log.write("info", "pipeline started", pipeline=pipeline.name, output=output.destination, resumed=before is not None)
         return flow
 
@@ -190,9 +198,11 @@ class Agent:
         self._stores.append(held)
         return held
 
-    def _inlet(self, flow: Flow, config: Any) -> Inlet:
+    def _inlet(self, flow: Flow, config: Any, max_record_bytes: int) -> Inlet:
         loop = asyncio.get_running_loop()
-        tail = Tail(config, mint_identity)
+        # A window must be longer than the longest record, or a file with such a record is never read on.
+        window = max(LIMITS.read_size_bytes_max, max_record_bytes + _WINDOW_MARGIN_BYTES)
+        tail = Tail(config, mint_identity, msgspec.structs.replace(LIMITS, read_size_bytes_max=window))
         hands = FileHands(config)
         inlet = Inlet(tail, hands, flow, loop.time)
         if not self._options.once:
@@ -251,24 +261,51 @@ def _read_checkpoint(place: Path, destination: str) -> checkpoint.Checkpoint | N
     return found
 
 
-def _known_streams(before: checkpoint.Checkpoint | None, number: int) -> list[StreamState] | None:
-    """The streams of a source as the checkpoint has them; minted anew on another machine, offsets kept."""
-    if before is None or number >= len(before.sources):
-        return None
-    streams = [msgspec.convert(state, StreamState) for state in before.sources[number]]
-    for stream in streams:
-        stream.path, stream.home = store.unquoted(stream.path), store.unquoted(stream.home)
+def _known_streams(before: checkpoint.Checkpoint | None, pipeline: Pipeline) -> list[list[StreamState] | None]:
+    """The streams of each source as the checkpoint has them, None for a source that is new.
+
+    A source may have been put before others, or moved: a stream goes to the source that includes its file, the same number first;
+    where none does (a link leads to the file) to the same number. On another machine they are minted anew, offsets kept.
+    """
+    if before is None or not before.sources:
+        return [None] * len(pipeline.sources)
+    found: list[list[StreamState]] = [[] for _ in pipeline.sources]
+    tests = [_is_included(source.component.config) for source in pipeline.sources]
+    for number, states in enumerate(before.sources):
+        order = sorted(range(len(tests)), key=number.__ne__)
+        for state in (msgspec.convert(state, StreamState) for state in states):
+            state.path, state.home = store.unquoted(state.path), store.unquoted(state.home)
+            at = next((at for at in order if tests[at](state.home or state.path)), number)
+            if at < len(found):
+                found[at].append(state)
     if before.machine_id != store.machine_id():
-        log.write("warning", "this state was written on another machine: its streams get new identities", streams=len(streams))
-        for stream in streams:
-            stream.id = mint_identity()
-    return streams
+        _mint_anew([state for states in found for state in states], before)
+    return [streams if streams or number < len(before.sources) else None for number, streams in enumerate(found)]
+
+
+def _is_included(config: Any) -> Callable[[str], bool]:
+    """Whether a path is one of those that a source includes."""
+    patterns = [translate_path(pattern) for pattern in config.include]
+    return lambda path: any(pattern.fullmatch(path) for pattern in patterns)
+
+
+def _mint_anew(streams: list[StreamState], before: checkpoint.Checkpoint) -> None:
+    """A cloned machine: both would send the same ids."""
+    log.write("warning", "this state was written on another machine: its streams get new identities", streams=len(streams))
+    for stream in streams:
+        old, stream.id = stream.id, mint_identity()
+        if old in before.last_seconds:
+            before.last_seconds[stream.id] = before.last_seconds[old]
 
 
 async def run(pipelines: list[Pipeline], options: Options, env: Mapping[str, str]) -> Agent:
-    """Run an agent to its end, with signals; for the command line."""
+    """Run an agent to its end, with signals; for the command line. What ended a running pipeline is in `failure`, not raised."""
     agent = Agent(pipelines, options, env)
     with contextlib.suppress(NotImplementedError):
         agent.stop_on_signals()
-    await agent.run()
+    try:
+        await agent.run()
+    except HostError as error:
+        if error is not agent.failure:
+            raise
     return agent

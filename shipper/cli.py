@@ -93,8 +93,10 @@ def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, log_lev
     options = agent.Options(once=once, patience_s=patience_s, **rest)
     memory.tune()
     finished = asyncio.run(agent.run(_read(configs), options, os.environ))
-    account = finished.account()
-    return _report(account, once=once, as_json=as_json)
+    code = _report(finished.account(), once=once, as_json=as_json)
+    if finished.failure is not None:
+        raise finished.failure
+    return code
 
 
 def _report(account: dict[str, Any], *, once: bool, as_json: bool) -> int:

@@ -23,7 +23,19 @@ MAX = 12
 windows = st.lists(st.integers(MAX + 1, 60), min_size=1, max_size=5)
 """Windows hold more than the longest record, as the source promises."""
 long_sources = st.lists(
-    sources | st.sampled_from([b"long" * 8, b"\0" * 20, b"\0" * 20 + b"{}\n", "\u00fc".encode() * 9, "x\u00fc\U0001f600\u4e00".encode() * 3, b"\xff" * 10 + b"\n", b"x" * MAX + b"\r\n", b"y" * MAX + b"\n"]),
+    sources
+    | st.sampled_from(
+        [
+            b"long" * 8,
+            b"\0" * 20,
+            b"\0" * 20 + b"{}\n",
+            "\u00fc".encode() * 9,
+            "x\u00fc\U0001f600\u4e00".encode() * 3,
+            b"\xff" * 10 + b"\n",
+            b"x" * MAX + b"\r\n",
+            b"y" * MAX + b"\n",
+        ]
+    ),
     max_size=6,
 ).map(b"".join)
 letters = st.sampled_from([*"ab{}\u00fc\u4e00\u0a0a\u0d0a\u0a00\U0001f600\r", "\n", "\n", "\r\n", "\ufeff"])
@@ -92,7 +104,10 @@ def test_rows_are_bounded_when_lines_are_not(source: bytes, sizes: list[int]) ->
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=50) | st.lists(st.sampled_from([b"\n", b"aaaa", b"\n\0", b"\0\n"]), max_size=15).map(b"".join), st.integers(1, 9))
+@given(
+    st.binary(max_size=50) | st.lists(st.sampled_from([b"\n", b"aaaa", b"\n\0", b"\0\n"]), max_size=15).map(b"".join),
+    st.integers(1, 9),
+)
 def test_an_overlong_line_is_found_when_there_is_one(data: bytes, limit: int) -> None:
     """The search by few probes finds the first line that a search line by line finds."""
     starts = [found.start() for found in re.finditer(rb"[^\n]*\n|[^\n]+", data) if len(found[0].removesuffix(b"\n")) > limit]
@@ -137,10 +152,15 @@ def test_an_overlong_last_line_is_flagged_twice_when_the_file_ends_in_it() -> No
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 70), st.booleans(), st.sampled_from(["stdout", "stderr"])), max_size=14), st.lists(st.integers(201, 700), min_size=1, max_size=4))
+@given(
+    st.lists(st.tuples(st.integers(0, 70), st.booleans(), st.sampled_from(["stdout", "stderr"])), max_size=14),
+    st.lists(st.integers(201, 700), min_size=1, max_size=4),
+)
 def test_docker_records_are_the_same_when_windows_are_full_of_parts(parts: list[tuple[int, bool, str]], sizes: list[int]) -> None:
     """Parts that never end, lines longer than `max_record` between them: the windows do not show."""
-    source = b"".join(docker_line("t" * size * (4 if size == 70 else 1) + ("\n" if whole else ""), stream) for size, whole, stream in parts)
+    source = b"".join(
+        docker_line("t" * size * (4 if size == 70 else 1) + ("\n" if whole else ""), stream) for size, whole, stream in parts
+    )
 
     def reader() -> Intake:
         return Intake(STREAM, Docker(Docker.Config(join_max=Size(200))), max_record_bytes=200)
@@ -167,7 +187,9 @@ def test_utf_16_gives_the_records_of_the_same_text_in_utf_8(text: str, encoding:
     text = "\ufeff" + text if encoding == "utf-16" else text
     source = text.encode(codec)
     found, _ = take_in_windows(intake(encoding=encoding, max_record_bytes=200), source, sizes)
-    expected = [(text_start(text, start), text_start(text, stop), row, marks) for start, stop, row, marks in naive_lines(text.encode())[0]]
+    expected = [
+        (text_start(text, start), text_start(text, stop), row, marks) for start, stop, row, marks in naive_lines(text.encode())[0]
+    ]
     assert found == [(len(start.encode(codec)), len(stop.encode(codec)), row, marks) for start, stop, row, marks in expected]
 
 
@@ -177,7 +199,11 @@ def text_start(text: str, offset: int) -> str:
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(["a", "\u00fc" * 5, "\n", "\U0001f600" * 9, "\0" * 8]), max_size=12).map("".join), st.sampled_from(["utf-16-le", "utf-16-be", "latin-1"]), windows)
+@given(
+    st.lists(st.sampled_from(["a", "\u00fc" * 5, "\n", "\U0001f600" * 9, "\0" * 8]), max_size=12).map("".join),
+    st.sampled_from(["utf-16-le", "utf-16-be", "latin-1"]),
+    windows,
+)
 def test_overlong_lines_of_other_encodings_are_the_same_when_windows_differ(text: str, encoding: str, sizes: list[int]) -> None:
     """A wide newline is found where it is aligned only, characters cut by a window are whole again, and reading goes on behind."""
     source = text.encode(encoding, "replace")
@@ -226,7 +252,11 @@ def test_latin_1_gives_every_byte_as_the_character_of_its_number(source: bytes, 
     found, _ = take_in_windows(intake(encoding="latin-1", max_record_bytes=200), source, sizes)
     for start, stop, row, _ in found:
         assert row.decode().encode("latin-1") == source[start:stop].removesuffix(b"\n").removesuffix(b"\r").replace(b"\0", b"")
-    blank = [line for line in re.findall(rb"[^\n]*\n|[^\n]+", source) if not line.removesuffix(b"\n").removesuffix(b"\r").replace(b"\0", b"")]
+    blank = [
+        line
+        for line in re.findall(rb"[^\n]*\n|[^\n]+", source)
+        if not line.removesuffix(b"\n").removesuffix(b"\r").replace(b"\0", b"")
+    ]
     assert len(found) + len(blank) == len(re.findall(rb"[^\n]*\n|[^\n]+", source))
 
 

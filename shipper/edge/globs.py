@@ -48,8 +48,7 @@ def translate(part: str) -> re.Pattern[str]:
         elif character == "?":
             text += "[^/]"
         elif end > 0:
-            inner = part[at:end].replace("\\", "\\\\").replace("[", "\\[")
-            text += "[^" + inner[1:] + "]" if inner[0] in "!^" else "[" + inner + "]"
+            text += _one_of(part[at:end])
             at = end + 1
         else:
             text += re.escape(character)
@@ -61,12 +60,25 @@ def translate_path(pattern: str) -> re.Pattern[str]:
     """A whole pattern as a regular expression for a path; one without a slash is for names in any directory."""
     if "/" not in pattern:
         pattern = "/**/" + pattern
+    if pattern.endswith("/**"):
+        pattern += "/*"
     text = ""
     for part in pattern.split("/")[1:]:
         text = (
             text.removesuffix("/") + "/(?:[^/]+/)*" if part == "**" else text + ("" if text.endswith("*") else "/") + _plain(part)
         )
     return re.compile(text)
+
+
+def _one_of(characters: str) -> str:
+    """`[...]` as a regular expression; a range that runs backwards matches nothing, as in a shell."""
+    inner = characters.replace("\\", "\\\\").replace("[", "\\[").replace("&&", "&\\&").replace("~~", "~\\~").replace("||", "|\\|")
+    text = "(?!/)[^" + inner[1:] + "]" if inner[0] in "!^" else "(?!/)[" + inner + "]"
+    try:
+        re.compile(text)
+    except re.error:
+        return "(?!)"
+    return text
 
 
 def _plain(part: str) -> str:
@@ -82,7 +94,7 @@ class Walk:
         """Nothing is seen yet."""
         self.budget = ENTRIES
         self.complete = True
-        """Every directory could be listed, within the bounds."""
+        """No directory failed but those that may not be read, and there were not too many entries."""
         self.directories: set[str] = set()
         """Those that were listed."""
         self.errors: dict[str, str] = {}
@@ -99,12 +111,9 @@ class Walk:
         if part == "**":
             following = rest or ["*"]
             yield from self._descend(directory, following, depth)
-            if depth < _DEPTH:
-                for entry in self._list(directory):
-                    if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
-                        yield from self._descend(entry.path, parts, depth + 1)
-            else:
-                self.complete = False
+            for entry in self._list(directory) if depth < _DEPTH else ():
+                if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                    yield from self._descend(entry.path, parts, depth + 1)
             return
         matches = translate(part).fullmatch
         for entry in self._list(directory):
@@ -118,11 +127,11 @@ class Walk:
         try:
             with os.scandir(directory) as scan:
                 found = sorted(scan, key=_name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             self.errors[directory] = os.strerror(error.errno or 0)
-            self.complete = False
+            self.complete = self.complete and isinstance(error, PermissionError)
             return []
         self.directories.add(directory)
         self.budget -= len(found)

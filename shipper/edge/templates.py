@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from shipper.model.errors import HostError
 
@@ -139,19 +140,25 @@ def client(config: Any) -> Any:
     import elasticsearch
 
     options: dict[str, Any] = {"request_timeout": float(config.timeout)}
+    in_url = _parts(config.hosts[0])
     if config.api_key:
         options["api_key"] = config.api_key
     elif config.user:
         options["basic_auth"] = (config.user, config.password)
+    elif in_url.username:
+        options["basic_auth"] = (unquote(in_url.username), unquote(in_url.password or ""))
     if any(host.startswith("https:") for host in config.hosts):
         options.update(verify_certs=config.verify, ca_certs=config.ca_file, client_cert=config.client_certificate)
     return elasticsearch.Elasticsearch([_with_port(host) for host in config.hosts], **options)
 
 
 def _with_port(host: str) -> str:
-    """The client insists on a port."""
-    from urllib.parse import urlsplit
-
-    found = urlsplit(host if "://" in host else f"http://{host}")
+    """The client insists on a port, and warns of a password in the URL."""
+    found = _parts(host)
     port = found.port or (443 if found.scheme == "https" else 9200)
-    return f"{found.scheme}://{(found.netloc.rpartition('@')[2]).partition(':')[0]}:{port}{found.path}"
+    name = f"[{found.hostname}]" if ":" in (found.hostname or "") else found.hostname
+    return f"{found.scheme}://{name}:{port}{found.path}"
+
+
+def _parts(host: str) -> SplitResult:
+    return urlsplit(host if "://" in host else f"http://{host}")

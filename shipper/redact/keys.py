@@ -2,7 +2,7 @@
 
 RULES
 - A name is the whole text between the quotes of a key, or the run of `[A-Za-z0-9_.-]` before `=` or `:` in plain text. It is
-  compared without case, `-` and `_`, whole or its part after the last dot (`user.password`), exactly or by glob.
+  compared without case, `-` and `_`, whole or what stands behind a dot (`user.password`), exactly or by glob.
 - Quotes of JSON nested in a string carry backslashes: 0 at the outermost level, then 1, 3, 7. A quote preceded by k
   backslashes closes level n where k = n modulo 2(n + 1), since each character escaped at that level takes n + 1 more.
 - A value is: a string (its content, escapes included), a number, true or false, or an array or object up to its closing bracket, never
@@ -76,12 +76,14 @@ class KeyFinder:
         for number, rule in rules:
             for name in rule.names:
                 self._add(normal(name), number)
-        names = [normal(name).lstrip("*") for _, rule in rules for name in rule.names]
-        screens = [
-            _screen_of(name)
-            for name in dict.fromkeys(names)
-            if not any(name != other and name.endswith(other) for other in names)
-        ]
+        spelled: dict[str, str] = {}
+        for _, rule in rules:
+            for name in rule.names:
+                plain = normal(name).lstrip("*")
+                written = "_".join(plain) if rule.separated else name.lower().replace("-", "_").lstrip("*_")
+                spelled[plain] = max(spelled.get(plain, ""), written, key=len)
+        covered = {name for name in spelled for other in spelled if name != other and name.endswith(other)}
+        screens = [_screen_of(written) for plain, written in spelled.items() if plain not in covered]
         self.screen = rb"(?i)(?:" + b"|".join(screens) + rb")" + _TAIL if screens else b""
         """Fires at the `:` or `=` behind each name."""
 
@@ -103,13 +105,15 @@ class KeyFinder:
         return known
 
     def _look_up(self, name: str) -> int:
-        for text in (name, name.rpartition(".")[2]):
+        text, dot = name, "."
+        while dot:
             number = self._exact.get(text, -1)
             if number >= 0:
                 return number
             for glob, number in self._globs:
                 if glob.match(text):
                     return number
+            _, dot, text = text.partition(".")
         return -1
 
     def find(self, row: bytes, text: bytes, end: int) -> Found | None:
@@ -150,9 +154,11 @@ def normal(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def _screen_of(name: str) -> bytes:
-    parts = [_GLOB_SCREEN.get(letter) or re.escape(letter.encode("ascii")) for letter in name]
-    return _SEPARATOR.join(parts)
+def _screen_of(written: str) -> bytes:
+    """A name with an optional separator wherever it is written with one."""
+    return b"".join(
+        _SEPARATOR if letter == "_" else _GLOB_SCREEN.get(letter) or re.escape(letter.encode("ascii")) for letter in written
+    )
 
 
 def _behind(gap: re.Pattern[bytes], row: bytes, at: int) -> int:

@@ -59,7 +59,7 @@ def chosen_rules(config: RedactConfig) -> list[Rule | KeyRule]:
         rules += [*pack.rules, *pack.keys]
         pack_of |= dict.fromkeys([*[rule.id for rule in pack.rules], *[rule.id for rule in pack.keys]], name)
     if config.keys:
-        rules.append(KeyRule(id=USER_KEYS, title="names of your own", names=config.keys))
+        rules.append(KeyRule(id=USER_KEYS, title="names of your own", names=config.keys, separated=True))
     ids = [rule.id for rule in rules]
     for number, identifier in enumerate(ids[: len(config.rules)]):
         if ids.count(identifier) > 1:

@@ -111,6 +111,9 @@ class KeyRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     id: str
     title: str
     names: list[str]
+    """Exact, or with `*` and `?`; compared without case, `-` and `_`. A separator is looked for where the name has one (`pass_word`)."""
+    separated: bool = False
+    """Whether separators are looked for between any two letters, however the names are written: dearer to scan for."""
     action: str = "mask"
     whole_line: bool = False
     """Whether in plain text the value goes on to the end of the line (cookies), not of the word."""

@@ -46,6 +46,9 @@ class Arrivals:
         if path != known.path:
             situation.say(Note("renamed", path, {"from": known.path}))
         situation.table.move(known, path, outside=outside)
+        if path == known.home and not outside and known.rotated:
+            known.rotated = known.final = False
+            situation.reading.timers.disarm("grace", known)
         if stream is not None and not stream.ended:
             if known.handle is None:
                 situation.examiner.add(known)

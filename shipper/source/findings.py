@@ -149,11 +149,8 @@ class Findings:
         known, errno, situation = finding.known, finding.errno, self._situation
         if errno in (ENOENT, ESTALE):
             situation.reading.close(known)
-            if known.outside:
-                self._searches.list(known.home, known, self._searches.since(known.home, known))
-            else:
-                situation.later.add(known)
-                situation.hurry = True
+            situation.later.add(known)
+            situation.hurry = True
             return
         if errno in (EMFILE, ENFILE):
             closed = situation.reading.shed()

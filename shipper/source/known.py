@@ -116,7 +116,7 @@ class Known:
     """One inode."""
 
     __slots__ = (
-        "after", "backoff_s", "begin", "copied", "deleted", "final", "followers", "handle", "home", "key", "mintable", "mtime_s",
+        "absent", "after", "backoff_s", "begin", "copied", "deleted", "final", "followers", "handle", "home", "key", "mintable", "mtime_s",
         "outside", "path", "phase", "queued", "read_at", "ready", "rotated", "size", "sought", "stream",
     )  # fmt: skip
 
@@ -139,6 +139,8 @@ class Known:
         self.rotated = False
         """Not under its live name any more: closed when it was quiet for a while at its end."""
         self.deleted = False
+        self.absent = 0
+        """Listings in a row that did not show it."""
         self.sought = False
         """Its new name was looked for."""
         self.final = False

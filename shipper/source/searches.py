@@ -4,8 +4,8 @@ RULES
 - A path's siblings are listed when another file lies there than before, when a file is not where it was, when a stream lost its
   file, and after a restart. While a listing is outstanding nothing is examined or read.
 - Of siblings nobody knows, those count as later that changed at or after the last change seen of the file before them.
-- A stream without a file is given up when its siblings were listed and everybody was examined; what was seen of it and not read
-  is lost, with its bytes.
+- A stream without a file is given up when its siblings were listed, with two scans, and everybody was examined; what was seen of
+  it and not read is lost, with its bytes.
 - A file waits for those before it: the one that lay at its path, then what came between, in order of their last change.
 """
 
@@ -21,20 +21,26 @@ if TYPE_CHECKING:
     from shipper.source.situation import Situation
 
 NEVER = float("inf")
+ABSENCES = 2
+"""Listings in a row that must not show something for it to be gone."""
 
 
 class Searches:
     """Listings that are outstanding, and the streams they are for."""
 
-    __slots__ = ("_situation", "_sought", "listings")
+    __slots__ = ("_confirmed", "_situation", "_sought", "_unconfirmed", "listings")
 
     def __init__(self, situation: Situation) -> None:
         """Nothing is sought."""
         self._situation = situation
         self.listings: dict[str, tuple[Known | None, float]] = {}
         """By path: the file that lay there, and since when siblings count as later (`NEVER`: none of them)."""
-        self._sought: set[str] = set()
-        """Orphans whose siblings were listed."""
+        self._unconfirmed: dict[str, float] = {}
+        """Paths whose siblings are listed once more with the next scan, and since when these count as later."""
+        self._confirmed: set[str] = set()
+        """Paths whose outstanding listing is that second one."""
+        self._sought: dict[str, tuple[int, int]] = {}
+        """How often the siblings of an orphan were listed, and after which scan last."""
 
     def list(self, path: str, last: Known | None, since_s: float) -> None:
         """List the siblings of `path`, unless that is under way."""
@@ -44,6 +50,21 @@ class Searches:
         else:
             other, other_s = self.listings[path]
             self.listings[path] = (other or last, min(since_s, other_s))
+
+    def confirm(self, path: str, since_s: float) -> None:
+        """A listing was taken; have it repeated with the next scan, unless it is the repetition."""
+        if path in self._confirmed:
+            self._confirmed.discard(path)
+        elif since_s < NEVER:
+            self._unconfirmed[path] = min(since_s, self._unconfirmed.get(path, NEVER))
+
+    def list_again(self) -> None:
+        """Repeat the listings taken since the last scan: what they missed is found now."""
+        unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        for path, since_s in unconfirmed.items():
+            if path not in self.listings:
+                self._confirmed.add(path)
+            self.list(path, None, since_s)
 
     def since(self, home: str, known: Known | None = None) -> float:
         """When the last file at a live path was last seen to change; of a path nobody knows, when the last scan was."""
@@ -84,11 +105,11 @@ class Searches:
         assert stream is not None
         known.stream = None
         self._situation.table.orphan(stream, cause)
-        self._sought.add(stream.id)
+        self._sought[stream.id] = (1, self._situation.scans)
 
     def adopt(self, stream: Stream) -> str:
         """An orphan is one no more. Returns what had made it one."""
-        self._sought.discard(stream.id)
+        self._sought.pop(stream.id, None)
         return self._situation.table.adopt(stream)
 
     def after_restart(self) -> None:
@@ -107,19 +128,26 @@ class Searches:
         for stream, cause, _ in tuple(self._situation.table.orphans.values()):
             if self._is_held_off(stream):
                 continue
-            if stream.id not in self._sought:
+            times, scan = self._sought.get(stream.id, (0, -1))
+            if times < ABSENCES and scan < self._situation.scans:
                 self._search(stream)
+            elif times < ABSENCES:
+                self._situation.hurry = True
             else:
                 self.adopt(stream)
                 if not stream.ended:
                     self._abandon(stream, cause)
 
     def _search(self, stream: Stream) -> None:
-        self._sought.add(stream.id)
+        self._sought[stream.id] = (self._sought.get(stream.id, (0, 0))[0] + 1, self._situation.scans)
         self.list(family(stream.path), None, NEVER)
         if not stream.ended:
             known = self._situation.table.files.get(stream.key)
             self.list(stream.home, known if known is not None and known.path != stream.home else None, stream.mtime_s)
+
+    def is_done(self) -> bool:
+        """Whether no stream is sought but those whose files cannot be opened for now."""
+        return all(self._is_held_off(stream) for stream, _, _ in self._situation.table.orphans.values())
 
     def _is_held_off(self, stream: Stream) -> bool:
         """Whether its file is there and cannot be opened for now."""

@@ -4,7 +4,8 @@ RULES
 - Siblings that no glob matches are read only if their name says rotation and they changed after the file before them; others are
   examined only while a stream is sought that they may be.
 - The file that lay at the path, the siblings that came after it, and the file that lies there now are read in this order.
-- A file without a handle that is not among its siblings any more is gone.
+- A file without a handle that two listings in a row do not show is gone. One is not enough: while a chain of files is renamed,
+  a directory's listing can miss one of them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from shipper.source.events import Entry, Note, SiblingsListed
 from shipper.source.known import Key, Known, Phase
 from shipper.source.names import is_compressed, is_related, is_rotated, split
-from shipper.source.searches import NEVER
+from shipper.source.searches import ABSENCES, NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,7 @@ class Siblings:
         """Take one listing."""
         table = self._situation.table
         last, since_s = self._searches.listings.pop(event.path, (None, NEVER))
+        self._searches.confirm(event.path, since_s)
         self._take_names(event.entries)
         later: list[Known] = []
         for entry in sorted(event.entries, key=_changed_at):
@@ -83,7 +85,7 @@ class Siblings:
             return self._stranger(path, entry, later=later)
         if known.stream is None:
             known.mintable = known.mintable or later
-        known.sought = known.sought or known.key not in table.listed
+        known.sought, known.absent = known.sought or known.key not in table.listed, 0
         if known.phase is Phase.NEW or (known.phase is Phase.HELD and table.orphans):
             examiner.add(known, urgent=known.phase is Phase.HELD)
         elif (known.phase is Phase.EMPTY and entry.size) or (
@@ -116,13 +118,18 @@ class Siblings:
             self._searches.follow(first, second)
 
     def _not_found(self, known: Known) -> None:
-        """It has no name any more that is known."""
+        """It has no name any more that is known; believed only when a second listing says so."""
         situation, stream = self._situation, known.stream
         if known.key in situation.table.listed:
             return
         if known.handle is not None:
             if stream is not None:
                 situation.reading.turns.add(known)
+            return
+        known.absent += 1
+        if known.absent < ABSENCES:
+            situation.later.add(known)
+            situation.hurry = True
             return
         if stream is None and known.phase is Phase.NEW and known.mintable and known.size:
             situation.say(Note("missed", known.path, {"bytes": known.size}))

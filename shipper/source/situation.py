@@ -19,7 +19,7 @@ class Situation:
     """One source: its settings, what is known, what is to be done, and the time."""
 
     __slots__ = (
-        "config", "examiner", "fresh", "hurry", "last_scan_s", "later", "limits", "mint", "now", "out", "reading", "say", "table",
+        "config", "examiner", "fresh", "hurry", "last_scan_s", "later", "limits", "mint", "now", "out", "reading", "say", "scans", "table",
         "wall_base_s", "whole",
     )  # fmt: skip
 
@@ -38,12 +38,14 @@ class Situation:
         """There is no checkpoint and was no scan: `start` counts."""
         self.whole = False
         """There was a complete scan."""
+        self.scans = 0
+        """Scans so far."""
         self.last_scan_s = 0.0
         """Unix seconds of the last scan."""
         self.hurry = False
         """A scan is wanted soon."""
         self.later: set[Known] = set()
-        """To be examined again when the next scan has seen them."""
+        """To be looked at again with the next scan: names were stale, or a listing missed them."""
 
     def wall_s(self) -> float:
         """Unix seconds."""

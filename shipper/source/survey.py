@@ -36,6 +36,7 @@ class Survey:
         situation.wall_base_s = event.wall_s - situation.now
         if self._is_unchanged(event):
             situation.last_scan_s = event.wall_s
+            self._searches.list_again()
             return
         before, fresh = table.listed, dict[Key, Entry]()
         elsewhere, changed = self._compare(event, fresh)
@@ -49,9 +50,7 @@ class Survey:
         if event.complete:
             for key in before.keys() - fresh.keys():
                 self._gone(table.files.get(key))
-        for known in [known for known in situation.later if known.key in fresh]:
-            situation.later.discard(known)
-            situation.examiner.add(known)
+        self._look_again(fresh)
         for known in table.surplus():
             situation.drop(known)
         if event.complete and not situation.whole:
@@ -105,7 +104,6 @@ class Survey:
             return
         situation, stream = self._situation, known.stream
         situation.table.leave(known)
-        situation.later.discard(known)
         if stream is None and known.phase not in (Phase.NEW, Phase.EMPTY):
             situation.drop(known)
         elif known.handle is not None:
@@ -113,6 +111,17 @@ class Survey:
             situation.reading.turns.add(known)
         elif stream is None or not stream.ended:
             self._searches.seek(known)
+
+    def _look_again(self, fresh: dict[Key, Entry]) -> None:
+        """Take those that were left for this scan, and list again what was listed since the last one."""
+        self._searches.list_again()
+        later, self._situation.later = self._situation.later, set()
+        for known in later:
+            if known.key in fresh:
+                known.absent = 0
+                self._situation.examiner.add(known)
+            else:
+                self._searches.list(known.home, known, self._searches.since(known.home, known))
 
     def _refuse(self, event: Listed) -> None:
         """Say once what the edge will not open."""

@@ -78,7 +78,6 @@ class Tail:
         """An `Open` or `Read` is outstanding."""
         self._examined_last = False
         self._scanning = False
-        self._scans = 0
         self._scan_at: float | None = None
         self._scanned_at = 0.0
         self._polling = config.poll
@@ -134,7 +133,7 @@ class Tail:
     def _listed(self, event: Listed) -> None:
         now, limits = self._situation.now, self._situation.limits
         self._scanning, self._scanned_at = False, now
-        self._scans += 1
+        self._situation.scans += 1
         self._scan_at = now + (limits.poll_s if self._polling else limits.reconcile_s)
         self._survey.listed(event)
 
@@ -189,7 +188,7 @@ class Tail:
 
     def _drain(self, _event: Drain) -> None:
         self._reading.draining = True
-        self._drain_scan = self._scans + 1
+        self._drain_scan = self._situation.scans + 1
         for known in self._table.files.values():
             stream = known.stream
             if known.phase is Phase.ACTIVE and stream is not None and not stream.ended and stream.next_offset < known.size:
@@ -241,6 +240,8 @@ class Tail:
         self._situation.say(question)
 
     def _is_drained(self) -> bool:
-        if self._drained or not self._reading.draining or self._scanning or self._scans < self._drain_scan:
+        if self._drained or not self._reading.draining or self._scanning or self._situation.scans < self._drain_scan:
             return False
-        return not (self._examiner or self._reading.turns or self._reading.current)
+        if self._examiner or self._reading.turns or self._reading.current or self._situation.later:
+            return False
+        return self._searches.is_done()

@@ -111,7 +111,17 @@ def test_the_fast_path_agrees_with_the_careful_one_when_all_rows_are_objects(fou
 
 
 @settings(deadline=None)
-@given(st.lists(st.builds(lambda row, at, text: row[:at] + text + row[at:], st.sampled_from(NO_OBJECTS), st.integers(0, 3), st.just(MARKER.encode())), min_size=1))
+@given(
+    st.lists(
+        st.builds(
+            lambda row, at, text: row[:at] + text + row[at:],
+            st.sampled_from(NO_OBJECTS),
+            st.integers(0, 3),
+            st.just(MARKER.encode()),
+        ),
+        min_size=1,
+    )
+)
 def test_a_parse_error_never_quotes_the_record(found: list[bytes]) -> None:
     """Its words are about the kind of fault and its place."""
     columns, _ = decode(found)
@@ -119,13 +129,38 @@ def test_a_parse_error_never_quotes_the_record(found: list[bytes]) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from([b"{", b"}", b'"', b":", b",", b"1", b"\\", b"a", b"\n", b"[", b"]", b" ", b"\xc3\xbc", b"\\ud800", b'{"a":1}', b'"level":'])).map(b"".join))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"{",
+                b"}",
+                b'"',
+                b":",
+                b",",
+                b"1",
+                b"\\",
+                b"a",
+                b"\n",
+                b"[",
+                b"]",
+                b" ",
+                b"\xc3\xbc",
+                b"\\ud800",
+                b'{"a":1}',
+                b'"level":',
+            ]
+        )
+    ).map(b"".join)
+)
 def test_a_block_of_fragments_of_json_keeps_rows_and_columns_together(block: bytes) -> None:
     """Two objects on a line never stand for one over two lines: faults that cancel out are not taken for a common block."""
     found = block.split(b"\n")
     columns, _ = decode(found)
     expected = [naive(row) for row in found]
-    assert [repr(value) for value in columns.column("level")] == [repr(None if record is None else record.get("level")) for record in expected]
+    assert [repr(value) for value in columns.column("level")] == [
+        repr(None if record is None else record.get("level")) for record in expected
+    ]
     assert [row for row in range(len(found)) if any(flag.startswith("parse_error") for flag in columns.flags.get(row, ()))] == [
         row for row, record in enumerate(expected) if record is None
     ]
@@ -172,7 +207,9 @@ def test_a_lone_surrogate_is_replaced_when_a_record_escapes_one(row: bytes, kept
     assert columns.column("level") == [json.loads(kept)["level"]]
 
 
-@pytest.mark.parametrize("over_two", [b'{"level":2,\n"a":1}', b'{"a":{}\n,"level":2}', b'{"level":2\n}', b'{"level":[1\n,2]}', b'\n{"level":2}'])
+@pytest.mark.parametrize(
+    "over_two", [b'{"level":2,\n"a":1}', b'{"a":{}\n,"level":2}', b'{"level":2\n}', b'{"level":[1\n,2]}', b'\n{"level":2}']
+)
 def test_columns_stay_with_their_rows_when_two_faults_would_cancel_out(over_two: bytes) -> None:
     """Two objects on one line and one on two lines make the right number of values, of the wrong rows."""
     found = [b'{"level":0}{"level":1}', *over_two.split(b"\n"), b'{"level":3}']
@@ -210,11 +247,17 @@ def test_an_object_over_several_lines_is_one_row_when_the_frame_says_so(separato
     assert all(b"\n" not in row for row in columns.rows)
 
 
-@pytest.mark.parametrize(("written", "edit"), [(b'{"shipper":{"gate_error":"ValueError"}}', (0, 14)), (b"{ }", (1, -22)), (b"{}", (0, -23))])
+@pytest.mark.parametrize(
+    ("written", "edit"), [(b'{"shipper":{"gate_error":"ValueError"}}', (0, 14)), (b"{ }", (1, -22)), (b"{}", (0, -23))]
+)
 def test_a_row_is_odd_when_the_gate_wrote_it_after_it_looked(written: bytes, edit: tuple[int, int]) -> None:
     """The guards are looked for in what was read: a marker of the gate, or a row that it emptied, is noticed all the same."""
     before = b'{"level":"x"}'
-    batch = SafeBatch(batch_of([before, b'{"password":"hunter22" }'[: len(written) - edit[1]]]), before + b"\n" + written + b"\n", [(14 + edit[0], edit[1])])
+    batch = SafeBatch(
+        batch_of([before, b'{"password":"hunter22" }'[: len(written) - edit[1]]]),
+        before + b"\n" + written + b"\n",
+        [(14 + edit[0], edit[1])],
+    )
     columns, odd = decoder().decode(batch)
     assert odd == {1}
     assert columns.rows[1] == written[:-1]

@@ -104,7 +104,9 @@ def test_a_column_is_read_as_its_rows_are_one_by_one(values: list[object]) -> No
     for _ in range(2):  # the second time from the cache
         found = timeline.read(values, BEFORE)
         assert (found.seconds, found.flags) == (expected.seconds, expected.flags)
-        assert [stamp for stamp, wanted in zip(found.stamps, expected.stamps, strict=True) if wanted] == [wanted for wanted in expected.stamps if wanted]
+        assert [stamp for stamp, wanted in zip(found.stamps, expected.stamps, strict=True) if wanted] == [
+            wanted for wanted in expected.stamps if wanted
+        ]
 
 
 @settings(deadline=None)
@@ -150,7 +152,11 @@ def test_a_row_has_the_time_before_it_when_its_own_is_no_time(value: object) -> 
 def test_the_cache_is_bounded_when_every_record_has_another_second() -> None:
     """It forgets everything when it is full, and goes on."""
     timeline = Timeline()
-    values = [f"2026-02-{day:02}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z" for day in (1, 2) for second in range(0, 86_400, 7)]
+    values = [
+        f"2026-02-{day:02}T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z"
+        for day in (1, 2)
+        for second in range(0, 86_400, 7)
+    ]
     assert len(values) > CACHE_MAX
     times = timeline.read(values, BEFORE)
     assert times.seconds == [1_769_904_000 + 86_400 * day + second for day in (0, 1) for second in range(0, 86_400, 7)]

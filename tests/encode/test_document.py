@@ -21,10 +21,20 @@ STAMP = "2026-02-05T14:30:45.123Z"
 names = st.sampled_from(
     [*OURS, "message", "level", "log.offset", "log.file.path", "log.file.path.x", "log.level", "host.name", "host.ip", "shipper.x", "client.geo", "client.geo.city.x", "a.b"]
 ) | st.text(max_size=4)  # fmt: skip
-own = st.sampled_from([STAMP, {"name": "theirs"}, {"offset": 9, "level": "x"}, {"file": {"path": "p", "inode": 3}}, {"geo": 1}, "scalar", None])
+own = st.sampled_from(
+    [STAMP, {"name": "theirs"}, {"offset": 9, "level": "x"}, {"file": {"path": "p", "inode": 3}}, {"geo": 1}, "scalar", None]
+)
 records = st.dictionaries(names, values | own, max_size=5)
 places = st.sampled_from([None, {"geo": {"city": "London"}}, {"as": {"number": 1}}])
-flags = st.sampled_from([(), ("truncated",), ("truncated", "partial"), ("parse_error:not JSON",), ("redacted:password", "redacted:token", "stage_error:a", "stage_error:b")])
+flags = st.sampled_from(
+    [
+        (),
+        ("truncated",),
+        ("truncated", "partial"),
+        ("parse_error:not JSON",),
+        ("redacted:password", "redacted:token", "stage_error:a", "stage_error:b"),
+    ]
+)
 
 
 class Held:
@@ -57,7 +67,11 @@ def naive(record: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
         if name in ours:
             if value != ours[name] and not (isinstance(value, dict) and isinstance(ours[name], dict)):
                 moved[name] = value
-        elif (name in OBJECTS and not isinstance(value, dict)) or outer == "shipper" != name or ("." in name and outer in ours and reaches(ours[outer], rest)):
+        elif (
+            (name in OBJECTS and not isinstance(value, dict))
+            or outer == "shipper" != name
+            or ("." in name and outer in ours and reaches(ours[outer], rest))
+        ):
             moved[name] = value
     kept = joined({name: value for name, value in record.items() if name not in moved}, ours)
     return joined(kept, {"shipper": {"record": moved}}) if moved else kept
@@ -122,6 +136,7 @@ def test_documents_are_those_of_a_naive_merge_of_dicts(data: st.DataObject) -> N
     columns.starts, columns.stops = (bounds[:count], bounds[1 : count + 1]) if contiguous else (bounds[::2], bounds[1::2])
     columns.splice([b',"stream":"stdout"' if row % 2 else b"" for row in range(count)])
     columns.splice([b"" if place is None else b',"client":' + json.dumps(place).encode() for place in clients])
+    columns.ids = data.draw(st.none() | st.just([b"id%d" % row for row in range(count)]))
     columns.flags = dict(marks)
     for row, drop in gone.items():
         columns.drop(row, "throttled") if drop else columns.hold(row, Held())
@@ -147,7 +162,10 @@ def test_documents_are_those_of_a_naive_merge_of_dicts(data: st.DataObject) -> N
     assert (payload.rows is None) == (not gone)
     assert list(payload.rows if payload.rows is not None else kept) == kept
     assert payload.indices == {name: n for name in ("app-0", "app-1") if (n := sum(row % 2 == int(name[-1]) for row in kept))}
-    expected = [(f"app-{row % 2}", f"{STREAM.id}-{columns.starts[row]}-{columns.stops[row]}", naive(made[row], ours[row])) for row in kept]
+    identities = [
+        f"{STREAM.id}-{columns.starts[row]}-{columns.stops[row]}" if columns.ids is None else f"id{row}" for row in range(count)
+    ]
+    expected = [(f"app-{row % 2}", identities[row], naive(made[row], ours[row])) for row in kept]
     assert documents(payload) == expected
     assert len({identity for _, identity, _ in documents(payload)}) == len(kept)
 
@@ -178,7 +196,10 @@ def test_a_row_that_needs_no_merge_is_the_same_document_when_it_is_merged(record
         ({"client": {"ip": "::1"}}, {"client": {"ip": "::1"}}),
         ({"client.ip": "::1"}, {"client.ip": "::1"}),
         ({"@timestamp": STAMP}, {}),
-        ({"@timestamp": "2026-02-05T15:30:45.123+01:00"}, {"shipper": {"record": {"@timestamp": "2026-02-05T15:30:45.123+01:00"}}}),
+        (
+            {"@timestamp": "2026-02-05T15:30:45.123+01:00"},
+            {"shipper": {"record": {"@timestamp": "2026-02-05T15:30:45.123+01:00"}}},
+        ),
         ({"@timestamp": None, "log": None, "host": None}, {}),
         ({"client": None}, {"client": None}),
         ({}, {}),
@@ -192,17 +213,30 @@ def test_an_odd_record_is_merged_member_by_member(record: dict[str, Any], expect
     assert found == {**ours, **expected}
 
 
-@pytest.mark.parametrize("row", [b'{"host":"x","n":1e999', b'{"host":"x","n":' + b"9" * 5000, b'{"host":"x","n":1.10', b'{"host":"x","n":"\\u00fc\\/"', b'{"host":"x","n":{ "a" : [1 , 2]}'])
+@pytest.mark.parametrize(
+    "row",
+    [
+        b'{"host":"x","n":1e999',
+        b'{"host":"x","n":' + b"9" * 5000,
+        b'{"host":"x","n":1.10',
+        b'{"host":"x","n":"\\u00fc\\/"',
+        b'{"host":"x","n":{ "a" : [1 , 2]}',
+    ],
+)
 def test_what_is_not_in_the_way_keeps_its_bytes_when_a_row_is_merged(row: bytes) -> None:
     """Numbers of any size and precision, escapes and blanks go on as they were written."""
-    assert merge(row, b',"host":{"name":"n"}}\n').startswith(b'{' + row.partition(b",")[2] + b",")
+    assert merge(row, b',"host":{"name":"n"}}\n').startswith(b"{" + row.partition(b",")[2] + b",")
 
 
 def test_a_record_goes_on_as_text_when_it_is_nested_too_deeply_to_merge() -> None:
     """No parser takes it apart; nothing of it is lost."""
     row = b'{"host":"x","a":' + b"[" * 10_000 + b"]" * 10_000
     found = json.loads(merge(row, b',"host":{"name":"n"},"shipper":{"flags":["x"]}}\n'))
-    assert found == {"message": (row + b"}").decode(), "host": {"name": "n"}, "shipper": {"flags": ["x"], "parse_error": "nested too deeply"}}
+    assert found == {
+        "message": (row + b"}").decode(),
+        "host": {"name": "n"},
+        "shipper": {"flags": ["x"], "parse_error": "nested too deeply"},
+    }
 
 
 @pytest.mark.parametrize("row", [b"{", b"{ ", b"{\t\r"])
@@ -217,7 +251,10 @@ def test_the_common_fragment_is_json_when_paths_are_hostile(path: str, host: str
     """Quotes, newlines and characters of every kind are escaped; it closes the object `log`."""
     fragment = common_fragment(path, host)
     assert b"\n" not in fragment
-    assert json.loads(b'{"log":{"offset":1' + fragment + b"}") == {"log": {"offset": 1, "file": {"path": path}}, "host": {"name": host}}
+    assert json.loads(b'{"log":{"offset":1' + fragment + b"}") == {
+        "log": {"offset": 1, "file": {"path": path}},
+        "host": {"name": host},
+    }
 
 
 def test_documents_of_our_own_are_a_body_like_any_other() -> None:

@@ -32,11 +32,15 @@ conditions = st.recursive(
     ),
     max_leaves=4,
 )
-records = st.lists(st.dictionaries(st.sampled_from(FIELDS), words | st.lists(words, max_size=2) | st.just({"x": 1})), min_size=1, max_size=8)
+records = st.lists(
+    st.dictionaries(st.sampled_from(FIELDS), words | st.lists(words, max_size=2) | st.just({"x": 1})), min_size=1, max_size=8
+)
 prefixes = st.sampled_from(["app", "errors", "app-{service}", "app-{level}.{service}", "x"])
 windows = st.sampled_from([None, (-400.0 * DAY_S, 1.0 * DAY_S), (0.0, 0.0), (-3600.0, 3600.0)])
 routes = st.lists(st.tuples(prefixes, st.none() | conditions, windows), min_size=1, max_size=4)
-times = st.integers(NOON - 3 * DAY_S, NOON + 3 * DAY_S) | st.sampled_from([0, -1, -DAY_S - 1, 32_503_679_999, NOON, NOON - 3600, NOON - 3601, NOON + 3601])
+times = st.integers(NOON - 3 * DAY_S, NOON + 3 * DAY_S) | st.sampled_from(
+    [0, -1, -DAY_S - 1, 32_503_679_999, NOON, NOON - 3600, NOON - 3601, NOON + 3601]
+)
 
 
 def columns_of(records: Sequence[Record], seconds: Sequence[int]) -> Columns:
@@ -64,7 +68,10 @@ def holds(when: Any, record: Record) -> bool:
             found = (any if key == "any" else all)(holds(part, record) for part in wanted)
         else:
             value = record.get(key)
-            found = any(value == item and isinstance(value, bool) == isinstance(item, bool) for item in (wanted if isinstance(wanted, list) else [wanted]))
+            found = any(
+                value == item and isinstance(value, bool) == isinstance(item, bool)
+                for item in (wanted if isinstance(wanted, list) else [wanted])
+            )
         if not found:
             return False
     return True
@@ -80,7 +87,11 @@ def naive(made: Sequence[tuple[str, Any, Any]], record: Record, seconds: int) ->
             prefix = index
             for name in re.findall(r"\{(.+?)\}", index):
                 value = record.get(name)
-                part = None if value is None or isinstance(value, (list, dict)) else re.sub("[^a-z0-9._-]+", "-", str(value).lower())[:64].strip("-._")
+                part = (
+                    None
+                    if value is None or isinstance(value, (list, dict))
+                    else re.sub("[^a-z0-9._-]+", "-", str(value).lower())[:64].strip("-._")
+                )
                 if not part:
                     return f"{literal}-fallback"
                 prefix = prefix.replace(f"{{{name}}}", part)
@@ -90,9 +101,13 @@ def naive(made: Sequence[tuple[str, Any, Any]], record: Record, seconds: int) ->
 
 @settings(deadline=None)
 @given(routes, records, st.data())
-def test_the_first_route_that_matches_takes_the_record(made: list[tuple[str, Any, Any]], records: list[Record], data: st.DataObject) -> None:
+def test_the_first_route_that_matches_takes_the_record(
+    made: list[tuple[str, Any, Any]], records: list[Record], data: st.DataObject
+) -> None:
     """For any routes, conditions and columns each row has the index that a naive reading gives it alone, twice."""
-    seconds = data.draw(st.lists(times, min_size=len(records), max_size=len(records)) | times.map(lambda one: [one] * len(records)))
+    seconds = data.draw(
+        st.lists(times, min_size=len(records), max_size=len(records)) | times.map(lambda one: [one] * len(records))
+    )
     found = router(made, Horizon(float(NOON)))
     expected = [naive(made, record, at) for record, at in zip(records, seconds, strict=True)]
     for _ in range(2):
@@ -101,7 +116,12 @@ def test_the_first_route_that_matches_takes_the_record(made: list[tuple[str, Any
 
 
 @settings(deadline=None)
-@given(scalars | st.text(max_size=300) | st.sampled_from(["..", ".", "-", "_x", "A/B\\C", "x" * 5000, "\u0130", "a,b", "*", "caf\u00e9", "\n", "#"]), st.sampled_from(["app-{level}", "app{level}", "\u00fc" * 90 + "-{level}"]))
+@given(
+    scalars
+    | st.text(max_size=300)
+    | st.sampled_from(["..", ".", "-", "_x", "A/B\\C", "x" * 5000, "\u0130", "a,b", "*", "caf\u00e9", "\n", "#"]),
+    st.sampled_from(["app-{level}", "app{level}", "\u00fc" * 90 + "-{level}"]),
+)
 def test_names_are_valid_for_elasticsearch_when_fields_are_hostile(value: Any, index: str) -> None:
     """Lowercase, none of the forbidden characters, at most 255 bytes, and behind the literal prefix, whatever a record says."""
     name = router([(index, None, None)], Horizon(float(NOON))).assign(columns_of([{"level": value}], [NOON]))[0]
@@ -117,12 +137,16 @@ def test_names_are_valid_for_elasticsearch_when_fields_are_hostile(value: Any, i
 def test_a_long_prefix_is_cut_before_the_date_when_fields_are_long() -> None:
     """The date stays, the literal beginning stays, and the name has 255 bytes at most."""
     index = "a" * 200 + "-{level}-{service}"
-    name = router([(index, None, None)], Horizon(float(NOON))).assign(columns_of([{"level": "x" * 64, "service": "y" * 64}], [NOON]))[0]
+    name = router([(index, None, None)], Horizon(float(NOON))).assign(
+        columns_of([{"level": "x" * 64, "service": "y" * 64}], [NOON])
+    )[0]
     assert len(name) == 255
     assert name == "a" * 200 + "-" + "x" * 43 + "-2026.02.05"
 
 
-@pytest.mark.parametrize(("offset", "index"), [(-7200, "app-2026.02.05"), (-7201, "app-fallback"), (3600, "app-2026.02.05"), (3601, "app-fallback")])
+@pytest.mark.parametrize(
+    ("offset", "index"), [(-7200, "app-2026.02.05"), (-7201, "app-fallback"), (3600, "app-2026.02.05"), (3601, "app-fallback")]
+)
 def test_the_window_is_exact_to_the_second_at_its_edges(offset: int, index: str) -> None:
     """Both edges belong to it; the reference is the horizon's, not the clock's."""
     made = router([("app", None, (-7200.0, 3600.0))], Horizon(float(NOON)))
@@ -140,7 +164,11 @@ def test_each_route_has_its_own_window_when_a_batch_holds_both() -> None:
 def test_a_record_goes_to_the_fallback_of_its_own_route_when_a_field_is_missing() -> None:
     """Not to that of another route, which may be kept for another time."""
     made = router([("errors", {"level": "ERROR"}, None), ("app-{service}", None, None)], Horizon(float(NOON)))
-    assert made.assign(columns_of([{}, {"service": "Api 1"}, {"level": "ERROR"}], [NOON] * 3)) == ["app-fallback", "app-api-1-2026.02.05", "errors-2026.02.05"]
+    assert made.assign(columns_of([{}, {"service": "Api 1"}, {"level": "ERROR"}], [NOON] * 3)) == [
+        "app-fallback",
+        "app-api-1-2026.02.05",
+        "errors-2026.02.05",
+    ]
 
 
 def test_the_first_routes_fallback_takes_records_when_no_route_does() -> None:
@@ -150,7 +178,12 @@ def test_the_first_routes_fallback_takes_records_when_no_route_does() -> None:
 
 
 @settings(deadline=None)
-@given(st.permutations(range(NEW_NAMES_MAX + 20)).flatmap(lambda order: st.sampled_from([order, order + order[::3], order[:30] * 2])), st.lists(st.integers(0, 100), max_size=4))
+@given(
+    st.permutations(range(NEW_NAMES_MAX + 20)).flatmap(
+        lambda order: st.sampled_from([order, order + order[::3], order[:30] * 2])
+    ),
+    st.lists(st.integers(0, 100), max_size=4),
+)
 def test_the_same_names_are_admitted_when_batches_are_cut_elsewhere(numbers: list[int], cuts: list[int]) -> None:
     """The first 50 new names in the order of the rows; all others go to the fallback, now and when read again."""
     records = [{"service": f"s{number}"} for number in numbers]
@@ -159,9 +192,17 @@ def test_the_same_names_are_admitted_when_batches_are_cut_elsewhere(numbers: lis
     horizon = Horizon(float(NOON))
     made = router([("app-{service}", None, None)], horizon)
     bounds = sorted({0, *cuts, len(records)})
-    found = [name for start, stop in zip(bounds, bounds[1:], strict=False) if records[start:stop] for name in made.assign(columns_of(records[start:stop], [NOON] * len(records[start:stop])))]
+    found = [
+        name
+        for start, stop in zip(bounds, bounds[1:], strict=False)
+        if records[start:stop]
+        for name in made.assign(columns_of(records[start:stop], [NOON] * len(records[start:stop])))
+    ]
     assert found == expected
-    again = router([("app-{service}", None, None)], Horizon(**{name: getattr(horizon, name) for name in ("reference", "admitted", "fresh", "refused")}))
+    again = router(
+        [("app-{service}", None, None)],
+        Horizon(**{name: getattr(horizon, name) for name in ("reference", "admitted", "fresh", "refused")}),
+    )
     assert again.assign(columns_of(records[::-1], [NOON] * len(records))) == expected[::-1]
 
 
@@ -175,7 +216,12 @@ def test_a_refused_name_is_admitted_when_the_reference_has_moved() -> None:
     assert not horizon.admit(names[-1])
     assert not horizon.changed
     horizon.move(NOON + 3600.0)
-    assert (horizon.reference, horizon.changed, horizon.admit(names[-1]), horizon.admit(names[0])) == (NOON + 3600.0, True, True, True)
+    assert (horizon.reference, horizon.changed, horizon.admit(names[-1]), horizon.admit(names[0])) == (
+        NOON + 3600.0,
+        True,
+        True,
+        True,
+    )
 
 
 def test_decisions_are_made_anew_when_the_reference_has_moved() -> None:

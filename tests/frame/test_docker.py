@@ -25,8 +25,30 @@ def line(log: str, stream: str = "stdout", time: str = "2026-02-05T14:30:45.1Z",
     return json.dumps({"log": log, "stream": stream, "time": time, **more}, ensure_ascii=False).encode() + b"\n"
 
 
-texts = st.sampled_from(["a\n", "b\n", "part", "part \u00fc", "end\n", "\n", "\r\n", "", "x\r\n", " \n", "nul\0\n", "two\nlines\n", '{"a":1}\n', "y" * 90])
-docker_lines = st.builds(line, texts, st.sampled_from(["stdout", "stderr", "stdout", "stderr", "other"]), st.sampled_from(["", "2026-02-05T14:30:45.1Z"]))
+texts = st.sampled_from(
+    [
+        "a\n",
+        "b\n",
+        "part",
+        "part \u00fc",
+        "end\n",
+        "\n",
+        "\r\n",
+        "",
+        "x\r\n",
+        " \n",
+        "nul\0\n",
+        "two\nlines\n",
+        '{"a":1}\n',
+        "y" * 90,
+    ]
+)
+docker_lines = st.builds(
+    line,
+    texts,
+    st.sampled_from(["stdout", "stderr", "stdout", "stderr", "other"]),
+    st.sampled_from(["", "2026-02-05T14:30:45.1Z"]),
+)
 strange_lines = st.sampled_from(
     [
         b"\n", b"not docker\n", b"\0\0\0\n", b"\0\0" + line("behind NULs\n"), b"  " + line("indented\n"), line("crlf\n")[:-1] + b"\r\n",
@@ -36,7 +58,9 @@ strange_lines = st.sampled_from(
     ]
 )  # fmt: skip
 sources = st.builds(
-    lambda lines, cut: b"".join(lines)[: -cut or None], st.lists(st.one_of(docker_lines, docker_lines, docker_lines, strange_lines), max_size=16), st.integers(0, 3)
+    lambda lines, cut: b"".join(lines)[: -cut or None],
+    st.lists(st.one_of(docker_lines, docker_lines, docker_lines, strange_lines), max_size=16),
+    st.integers(0, 3),
 )
 sizes = st.lists(st.integers(1, 500), min_size=1, max_size=5)
 
@@ -50,7 +74,9 @@ def parsed(text: bytes) -> tuple[dict | None, tuple[str, ...]]:
     if not isinstance(found, dict) or not isinstance(found.get("log"), str) or "\ud800" in found["log"]:
         return None, ()
     attrs = found.get("attrs") or {}
-    if not all(isinstance(found.get(name, ""), str) for name in ("stream", "time")) or not all(isinstance(v, str) for v in attrs.values()):
+    if not all(isinstance(found.get(name, ""), str) for name in ("stream", "time")) or not all(
+        isinstance(v, str) for v in attrs.values()
+    ):
         return None, ()
     sound = re.sub("[\udc80-\udcff]", lambda stray: chr(ord(stray[0]) - 0xDC00), found["log"])
     return {**found, "log": sound}, ("invalid_utf8",) if sound != found["log"] else ()
@@ -164,7 +190,11 @@ def test_a_window_full_of_unfinished_parts_moves_on_when_they_are_too_far_back()
 
 
 @settings(deadline=None)
-@given(st.lists(st.builds(line, st.sampled_from(["a\n", "\u00fc\n", '{"k":"v"}\n']), st.sampled_from(["stdout", "stderr"])), min_size=1))
+@given(
+    st.lists(
+        st.builds(line, st.sampled_from(["a\n", "\u00fc\n", '{"k":"v"}\n']), st.sampled_from(["stdout", "stderr"])), min_size=1
+    )
+)
 def test_the_fast_path_agrees_with_the_careful_one_when_a_block_is_common(lines: list[bytes]) -> None:
     """A block of whole records, and the same block with a line behind it that forces the careful path."""
     block = b"".join(lines)

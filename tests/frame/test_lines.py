@@ -13,7 +13,24 @@ from shipper.frame.lines import Lines, as_utf8, plain
 from tests.kit.records import Found, cut_in_windows, found_in, window_sizes
 
 BOM = b"\xef\xbb\xbf"
-pieces = st.sampled_from([b"\n", b"\n", b"\r\n", b"\r", b"\0", b"\0\0\0", BOM, b'{"a":1}', b"x", b" ", "\u00fc".encode(), b"\xff", b"\xc3", b"\xed\xa0\x80"])
+pieces = st.sampled_from(
+    [
+        b"\n",
+        b"\n",
+        b"\r\n",
+        b"\r",
+        b"\0",
+        b"\0\0\0",
+        BOM,
+        b'{"a":1}',
+        b"x",
+        b" ",
+        "\u00fc".encode(),
+        b"\xff",
+        b"\xc3",
+        b"\xed\xa0\x80",
+    ]
+)
 sources = st.lists(pieces, max_size=30).map(b"".join) | st.binary(max_size=80)
 
 
@@ -38,7 +55,8 @@ def naive(source: bytes) -> tuple[list[Found], Counter[str]]:
         except UnicodeDecodeError:
             marks.append("invalid_utf8")
             text = "".join(
-                chr(ord(char) - 0xDC00) if "\udc80" <= char <= "\udcff" else char for char in text.decode("utf-8", "surrogateescape")
+                chr(ord(char) - 0xDC00) if "\udc80" <= char <= "\udcff" else char
+                for char in text.decode("utf-8", "surrogateescape")
             ).encode()
         skipped["nul"] += nuls
         if text:
@@ -114,7 +132,9 @@ def test_stray_bytes_can_be_turned_back_when_the_text_is_ascii_besides(row: byte
         (b" \n", [(0, 2, b" ", ())], {}),
     ],
 )
-def test_a_line_becomes_its_record_when_it_is_of_a_known_kind(source: bytes, expected: list[Found], skipped: dict[str, int]) -> None:
+def test_a_line_becomes_its_record_when_it_is_of_a_known_kind(
+    source: bytes, expected: list[Found], skipped: dict[str, int]
+) -> None:
     """CRLF, lone CR, blank lines, NUL runs, byte order marks, invalid UTF-8, no newline at the end."""
     cut = Lines().cut(source, 0, final=True)
     assert found_in(cut, 0) == expected

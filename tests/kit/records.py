@@ -111,7 +111,10 @@ def found_in(cut: Cut, base: int) -> list[Found]:
     else:
         origin = cut.origin
     assert set(cut.flags) <= set(range(cut.count))
-    return [(*bounds, row, tuple(cut.flags.get(n, ()))) for n, (row, bounds) in enumerate(zip(rows, zip(*origin, strict=True), strict=True))]
+    return [
+        (*bounds, row, tuple(cut.flags.get(n, ())))
+        for n, (row, bounds) in enumerate(zip(rows, zip(*origin, strict=True), strict=True))
+    ]
 
 
 def _ends(block: bytes) -> list[int]:

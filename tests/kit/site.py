@@ -109,6 +109,10 @@ class Site:
         """Ship what is there, in this process."""
         return shipper(*self.words(*options))
 
+    def text(self, *options: object) -> Told:
+        """The same with the account as text."""
+        return shipper("run", "--once", "--state", self.state, *options, self.pipeline)
+
     def start(self, *words: object, before: Sequence[str] = (), **environment: str) -> subprocess.Popen[bytes]:
         """Start `shipper` with these words as a process; `before` is put before the command."""
         command = [*before, sys.executable, "-m", "shipper", *map(str, words)]
@@ -152,6 +156,16 @@ def bulk_documents(body: bytes) -> Iterator[tuple[str, str, Document]]:
     for action, document in zip(lines[::2], lines[1::2], strict=True):
         target = json.loads(action)["create"]
         yield target["_index"], target["_id"], json.loads(document, object_pairs_hook=_each_once)
+
+
+def check_whole(told: Told, records: int) -> None:
+    """Everything was read and settled, nothing lost or refused, and the command was content."""
+    account = told.account
+    assert told.code == 0, told.err[-2000:]
+    assert account["read"] == records
+    assert account["unaccounted"] == account["in_flight"] == 0
+    assert account["created"] + account["duplicate"] + sum(account["dropped"].values()) == records
+    assert not account["lost_bytes"] and not account["dead"]
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ RULES
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from itertools import count
 
@@ -16,8 +17,34 @@ import msgspec
 
 from shipper.config.fields import convert_scalar
 from shipper.source.events import (
-    Began, Close, Command, Consumed, Drain, Drained, Ended, Entry, Event, Feed, Got, Listed, ListSiblings, Lost, Note, Noticed,
-    Open, Opened, OpenFailed, Paused, Read, ReadFailed, Resume, Resumed, Scan, Settled, SiblingsListed, StreamState,
+    Began,
+    Close,
+    Command,
+    Consumed,
+    Drain,
+    Drained,
+    Ended,
+    Entry,
+    Event,
+    Feed,
+    Got,
+    Listed,
+    ListSiblings,
+    Lost,
+    Note,
+    Noticed,
+    Open,
+    Opened,
+    OpenFailed,
+    Paused,
+    Read,
+    ReadFailed,
+    Resume,
+    Resumed,
+    Scan,
+    Settled,
+    SiblingsListed,
+    StreamState,
 )  # fmt: skip
 from shipper.source.file import File
 from shipper.source.names import is_related, split
@@ -56,6 +83,10 @@ class World:
         self.most_handles = 0
         self.hold_feeds = False
         """Feeds are not answered, as by a slow chain."""
+        self.races: random.Random | None = None
+        """Chance for listings that miss a file; never the same one several times in a row."""
+        self.race_odds = 0.1
+        self._missed: deque[int] = deque(maxlen=4)
         self._entries: dict[str, Entry] = {}
         self._held: Feed | None = None
         self._ids = count(1)
@@ -151,11 +182,11 @@ class World:
         match command:
             case Scan():
                 paths = self.fs.glob(list(self.config.include), list(self.config.exclude))
-                return Listed([self._entry(path) for path in paths], [], self.fs.wall())
+                return Listed([self._entry(path) for path in self._seen(paths)], [], self.fs.wall())
             case ListSiblings(path):
                 directory, name = split(path)
-                beside = (p for p in sorted(self.fs.names) if split(p)[0] == directory and is_related(name, split(p)[1]))
-                return SiblingsListed(path, [self._entry(p) for p in beside])
+                beside = [p for p in sorted(self.fs.names) if split(p)[0] == directory and is_related(name, split(p)[1])]
+                return SiblingsListed(path, [self._entry(p) for p in self._seen(beside)])
             case Open():
                 return self._open(command)
             case Read():
@@ -167,6 +198,17 @@ class World:
             case _:
                 self._hear(command)
         return None
+
+    def _seen(self, paths: list[str]) -> list[str]:
+        """The paths, less one now and then: a file that is renamed while its directory is listed can be missed."""
+        if not paths or self.races is None or self.races.random() > self.race_odds:
+            return paths
+        missed = self.races.choice(paths)
+        number = self.fs.names[missed].number
+        if number in self._missed:
+            return paths
+        self._missed.append(number)
+        return [path for path in paths if path != missed]
 
     def _hear(self, command: Command) -> None:
         match command:

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from shipper.model.payload import Payload
 
-lines = st.tuples(st.binary(min_size=1, max_size=8), st.binary(min_size=1, max_size=8)).map(lambda pair: tuple(one.replace(b"\n", b"x") for one in pair))
+lines = st.tuples(st.binary(min_size=1, max_size=8), st.binary(min_size=1, max_size=8)).map(
+    lambda pair: tuple(one.replace(b"\n", b"x") for one in pair)
+)
 
 
 @settings(deadline=None)

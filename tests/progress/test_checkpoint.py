@@ -14,7 +14,9 @@ from shipper.model.errors import HostError
 from shipper.progress.checkpoint import VERSION, Checkpoint, decode, encode
 
 counts = st.dictionaries(st.text(max_size=6), st.integers(0, 2**62), max_size=3)
-states = st.dictionaries(st.text(max_size=6), st.text(max_size=6) | st.integers(-(2**53), 2**53) | st.booleans() | st.none(), max_size=3)
+states = st.dictionaries(
+    st.text(max_size=6), st.text(max_size=6) | st.integers(-(2**53), 2**53) | st.booleans() | st.none(), max_size=3
+)
 checkpoints = st.builds(
     Checkpoint,
     pipeline=st.text(max_size=8),
@@ -75,7 +77,11 @@ def test_a_truncated_file_is_refused_also_when_zeros_fill_it_up(keep: int, zeros
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=200) | st.binary(max_size=60).map(lambda tail: b"shipper-checkpoint " + tail) | st.binary(max_size=60).map(sealed))
+@given(
+    st.binary(max_size=200)
+    | st.binary(max_size=60).map(lambda tail: b"shipper-checkpoint " + tail)
+    | st.binary(max_size=60).map(sealed)
+)
 def test_foreign_text_is_refused(data: bytes) -> None:
     """Also behind our own first words, or with a checksum that holds."""
     refused(data)

@@ -95,7 +95,12 @@ class Ledgers(RuleBasedStateMachine):
         assert self.ledger.unaccounted == 0
         assert self.ledger.in_flight == sum(batch.pending for batch in self.batches.values())
         assert (account.read, account.read_bytes, account.settled) == (self.read, self.bytes, sum(self.settled.values()))
-        counted = {"created": account.created, "duplicate": account.duplicate, "dropped": account.dropped.total(), "dead": account.dead.total()}
+        counted = {
+            "created": account.created,
+            "duplicate": account.duplicate,
+            "dropped": account.dropped.total(),
+            "dead": account.dead.total(),
+        }
         assert counted == self.settled
         assert set(account.dropped) | set(account.dead) <= {"why"}
 

@@ -83,7 +83,11 @@ def test_letters_and_log_show_no_value_when_documents_are_refused(mapped: World)
     assert [fields[n] for n in range(len(BAD))] == ["value", "seen_at", "address", "spot", "order.surprise", "tag"]
     for letter in letters:
         assert letter["status"] == 400
-        assert letter["error"]["type"] in {"document_parsing_exception", "mapper_parsing_exception", "strict_dynamic_mapping_exception"}
+        assert letter["error"]["type"] in {
+            "document_parsing_exception",
+            "mapper_parsing_exception",
+            "strict_dynamic_mapping_exception",
+        }
         assert letter["index"] == f"{mapped.prefix}-2026.02.05" and letter["_id"].count("-") >= 2
         document = letter.pop("document")
         assert MARK in str(document) and MARK not in str(letter)

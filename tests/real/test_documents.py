@@ -37,7 +37,10 @@ def expected(world: World, path: Path) -> list[tuple[str, compare.Document]]:
     """What the job done the usual way, which shares no code with the agent, makes of a log file."""
     job = Job(CITY, ASN, str(path), platform.node())
     with path.open("rb") as lines:
-        made = [(index.replace("analytics", world.prefix, 1), json.loads(json.dumps(document))) for index, document in job.documents(lines)]
+        made = [
+            (index.replace("analytics", world.prefix, 1), json.loads(json.dumps(document)))
+            for index, document in job.documents(lines)
+        ]
     assert not job.held
     return made
 
@@ -53,7 +56,9 @@ def test_documents_are_the_records_when_shipped_to_fresh_indices(world: World) -
     comparison = compare.compare(((index, document) for index, _, document in found), iter(expected(world, path)))
     assert comparison.equal and comparison.compared == RECORDS, comparison
     check_ids(path, found)
-    hits = Counter(text for _, _, document in found for text in ("email", "card", "bearer") if f"[REDACTED:{text}" in document["message"])
+    hits = Counter(
+        text for _, _, document in found for text in ("email", "card", "bearer") if f"[REDACTED:{text}" in document["message"]
+    )
     assert all(account["masked"][rule] == hits[rule] > 0 for rule in hits) and len(hits) == 3
 
 

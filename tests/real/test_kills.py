@@ -41,7 +41,9 @@ def test_ids_are_exact_when_the_agent_is_killed_while_files_rotate(world: World,
         written = writer.stop()
     world.wait_until(lambda: world.count() >= written, f"{written} documents (seed {SEED})")
     ended = agent.stop()
-    print(f"seed {SEED}: {written} written, {writer.rotations} rotations, {rotated_while_down} times while down; {proxy.statuses}")
+    print(
+        f"seed {SEED}: {written} written, {writer.rotations} rotations, {rotated_while_down} times while down; {proxy.statuses}"
+    )
     assert ended.code == 0 and not ended.account["lost_bytes"] and not ended.account["dead"]
     assert rotated_while_down >= 3
     check_ids(world.documents(), written)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,13 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def narrow(node: Node, world: World) -> Iterator[World]:
-    """A world whose node takes requests up to 1 MiB."""
-    with node.configured({"http.max_content_length": "1mb"}):
-        yield world
+def narrow(node: Node, tmp_path: Path, rules: Path) -> Iterator[World]:
+    """A world with a node of its own, which takes requests up to 1 MiB. (A second node is up sooner than one is restarted twice.)"""
+    small = Node(node.server, {"http.max_content_length": "1mb"})
+    made = World(small, "narrow", tmp_path, rules)
+    yield made
+    made.close()
+    small.close()
 
 
 def record(number: int, text: str) -> Document:
@@ -53,3 +57,19 @@ def test_everything_arrives_when_requests_are_too_large(narrow: World) -> None:
     [letter] = narrow.dead_letters()
     assert (letter["status"], letter["error"]["type"], letter["document"]["n"]) == (413, "content_too_large", 802)
     assert {document["n"] for _, _, document in narrow.documents()} == set(range(1, 804)) - {802}
+
+
+def test_long_records_arrive_when_max_record_is_raised(world: World) -> None:
+    """A record longer than a usual read is shipped whole with a larger `max_record`, cut and flagged without; all behind it too."""
+    text = hard_to_compress(random.Random(20260205), 3 * MIB)
+    world.write([record(1, "before"), record(2, text), record(3, "after")])
+    world.configure(max_record="4MiB")
+    assert world.once().account["created"] == 3
+    check_ids(world.documents(), 3)
+    assert {document["n"]: document["text"] for _, _, document in world.documents()}[2] == text
+    world.write([record(4, "before"), record(5, text), record(6, "after")], "cut.log")
+    world.configure()
+    account = world.once().account
+    assert (account["read"], account["created"]) == (3, 3)
+    [cut] = [document for _, _, document in world.documents() if "n" not in document]
+    assert "truncated" in cut["shipper"]["flags"] and cut["message"].startswith('{"timestamp"')

@@ -74,7 +74,9 @@ def test_setup_prints_what_it_would_put_when_asked(world: World) -> None:
     assert len(paths) == 4 and paths[0] == f"shipper-{world.prefix}"
     assert world.node.request("GET", f"_component_template/shipper-{world.prefix}")[0] == 404
     body = json.loads(ended.text.split("\n", 1)[1].split("\nPUT ")[0])
-    assert body["template"]["mappings"]["properties"]["client"]["properties"]["geo"]["properties"]["location"] == {"type": "geo_point"}
+    assert body["template"]["mappings"]["properties"]["client"]["properties"]["geo"]["properties"]["location"] == {
+        "type": "geo_point"
+    }
 
 
 def test_mapping_has_types_when_documents_fell_under_the_templates(templated: World) -> None:

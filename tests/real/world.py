@@ -143,9 +143,7 @@ class World:
         """Append records to a log file."""
         path = self.logs / name
         with path.open("ab") as file:
-            file.writelines(
-                record if isinstance(record, bytes) else json.dumps(record).encode() + b"\n" for record in records
-            )
+            file.writelines(record if isinstance(record, bytes) else json.dumps(record).encode() + b"\n" for record in records)
         return path
 
     def command(self, *words: str, **environment: str) -> Running:
@@ -206,7 +204,9 @@ def check_ids(documents: Iterable[tuple[str, str, Document]], written: int) -> N
     missing = sorted(set(range(1, written + 1)) - seen.keys())
     twice = sorted(number for number, count in seen.items() if count > 1)
     foreign = sorted(seen.keys() - set(range(1, written + 1)))
-    summary = f"{len(missing)} missing {ranges(missing)}, {len(twice)} twice {ranges(twice)}, {len(foreign)} foreign {foreign[:9]}"
+    summary = (
+        f"{len(missing)} missing {ranges(missing)}, {len(twice)} twice {ranges(twice)}, {len(foreign)} foreign {foreign[:9]}"
+    )
     assert not (missing or twice or foreign), f"of {written}: {summary}"
 
 

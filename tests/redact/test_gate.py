@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shipper.model.batch import SafeBatch
 
 LAW = settings(
-    max_examples=int(__import__("os").environ.get("N", "150")),
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
@@ -207,6 +207,17 @@ def test_own_rules_with_groups_cross_quotes_without_breaking_json(engine: str) -
     first, second = admit(gate, b'{"plate":"M-AB123","a":1}', b'{"plate": 7741,"a":1}')
     assert first == b'{"[REDACTED:plate]":"[REDACTED:plate]","a":1}'
     assert second == b'{"[REDACTED:plate]": null,"a":1}'
+
+
+def test_overlapping_hits_become_one_region_that_leaves_no_tail(engine: str) -> None:
+    """The leftmost names it, then the longest, then the one listed first; what any of them covers goes."""
+    rules = [
+        CustomRule(id=name, pattern=pattern)
+        for name, pattern in (("b", "two three"), ("a", "one two"), ("c", "one"), ("d", "three four"), ("e", "one two"))
+    ]
+    gate = Gate(RedactConfig(packs=[], rules=rules), hash_key=KEY, engine=engine)
+    assert admit(gate, b"zero one two three four five") == [b"zero [REDACTED:a] five"]
+    assert admit(gate, b"one three four", b"one twotwo three") == [b"[REDACTED:c] [REDACTED:d]", b"[REDACTED:a][REDACTED:b]"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from shipper.redact.gate import Gate
 from shipper.redact.keys import KeyFinder, closing
 from shipper.redact.rule import KeyRule
 from shipper.redact.settings import RedactConfig
-from tests.redact.gating import KEY, admit, full_gate
+from tests.redact.gating import KEY, PACK_RULES, admit, full_gate
 
 
 def finder(*names: str) -> KeyFinder:
@@ -130,9 +130,37 @@ def test_values_in_plain_text_and_json_end_where_a_reader_would_end_them(engine:
     assert admit(full_gate(engine), row.encode()) == [wanted.encode()]
 
 
+NAMES = [name for rule in PACK_RULES.values() if isinstance(rule, KeyRule) for name in rule.names]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_the_packs_are_found_in_every_usual_spelling(engine: str, name: str) -> None:
+    """With `_`, `-`, as camelCase or in one word, in capitals, behind a prefix where the name has a wildcard, in JSON and in text."""
+    words = name.lstrip("*_").split("_")
+    spellings = [
+        "_".join(words),
+        "-".join(words),
+        "".join(words),
+        "".join(map(str.capitalize, words)),
+        "_".join(words).upper(),
+        f"app.{name.lstrip('*_')}",
+    ]
+    if name.startswith("*"):
+        spellings += ["my" + "".join(map(str.capitalize, words)), "X-My-" + "-".join(words)]
+    rows = [
+        form % spelling.encode()
+        for spelling in spellings
+        for form in (b'{"%s":"qwkjqwkj"}', b"%s=qwkjqwkj", b'{"m":"{\\"%s\\": \\"qwkjqwkj\\"}"}')
+    ]
+    for row, out in zip(rows, admit(full_gate(engine), *rows), strict=True):
+        assert b"[REDACTED:" in out, row
+        assert b"qwkj" not in out
+
+
 def test_own_names_are_masked_under_the_id_key(engine: str) -> None:
     """`keys:` adds to the packs."""
     gate = Gate(RedactConfig(keys=["pin", "*_iban"]), hash_key=KEY, engine=engine)
+    assert admit(gate, b"p-i_n=1234") == [b"p-i_n=[REDACTED:key]"]
     assert admit(gate, b'{"PIN":1234,"from_iban":"x","pint":1,"token":"y"}') == [
         b'{"PIN":null,"from_iban":"[REDACTED:key]","pint":1,"token":"[REDACTED:token]"}'
     ]

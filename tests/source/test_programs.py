@@ -28,6 +28,7 @@ class Program:
         self.include = include = choose.choice([[LIVE], ["/var/log/app.log*"], ["/var/log/*"]])
         self.world = World(*include, limits=limits, poll=choose.random() < 0.2)
         self.fs = self.world.fs
+        self.races = random.Random(seed) if choose.random() < 0.3 else None
         self.lines: list[str] = []
         self.partial = ""
         self.header = choose.choice(["", "", "h" * 1100]) if limits.read_size_bytes > 1200 else ""
@@ -43,6 +44,7 @@ class Program:
         self.write()
         self.world.advance(6)
         self.world.settle()
+        self.world.races = self.races
         actions = [self.write] * 8 + [self.advance] * 8 + [self.rotate] * 4 + [self.copytruncate] * 2 + [
             self.write_partial, self.settle, self.settle, self.crash, self.start, self.start, self.pause, self.resume, self.resume,
             self.truncate, self.delete, self.notice, self.notice, self.short_reads,

@@ -391,6 +391,7 @@ def test_a_new_identity_is_minted_when_a_new_file_has_the_old_inode() -> None:
     assert world.fs.create(LIVE).number == number
     world.fs.write(LIVE, b"other content, and longer than before\n")
     world.start()
+    world.advance(1)
     assert world.texts()[-1] == "other content, and longer than before"
     assert world.began[-1].minted
     assert [(lost.bytes, lost.cause) for lost in world.lost] == [(14, "vanished")]
@@ -417,6 +418,7 @@ def test_the_rest_is_lost_with_its_bytes_when_a_file_vanished_while_the_agent_wa
     world.crash()
     world.fs.unlink(LIVE)
     world.start()
+    world.advance(1)
     assert [(lost.bytes, lost.cause) for lost in world.lost] == [(4, "vanished")]
     assert "lost" in world.kinds()
 
