@@ -76,7 +76,7 @@ def read_pipeline(path: str, env: Mapping[str, str]) -> Pipeline:
     return load.load(text, path, env, secret_reader(env))
 
 
-def clashes(pipelines: Sequence[Pipeline]) -> list[Fault]:
+def clashes(pipelines: Sequence[Pipeline], *, with_output: bool = True) -> list[Fault]:
     """What is wrong only with several pipelines together: progress is kept by name, and a local directory has one writer."""
     faults: list[Fault] = []
     names: dict[str, Pipeline] = {}
@@ -86,7 +86,7 @@ def clashes(pipelines: Sequence[Pipeline]) -> list[Fault]:
         if other is not pipeline:
             message = f"the pipeline in {other.path} is named {pipeline.name} too"
             faults.append(Fault(Place(pipeline.path, 1, 1), message, "progress is kept by name: give each its own"))
-        if pipeline.output.type != "local":
+        if pipeline.output.type != "local" or not with_output:
             continue
         directory = os.path.realpath(pipeline.output.config.directory)
         other = directories.setdefault(directory, pipeline)

@@ -92,7 +92,7 @@ def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, log_lev
     log.configure(log_level)
     options = agent.Options(once=once, patience_s=patience_s, **rest)
     memory.tune()
-    finished = asyncio.run(agent.run(_read(configs), options, os.environ))
+    finished = asyncio.run(agent.run(_read(configs, with_output=options.output is None), options, os.environ))
     code = _report(finished.account(), once=once, as_json=as_json)
     if finished.failure is not None:
         raise finished.failure
@@ -113,7 +113,7 @@ def _report(account: dict[str, Any], *, once: bool, as_json: bool) -> int:
     return 1 if once and any(account[name] for name in short) else 0
 
 
-def _read(configs: Sequence[str]) -> list[Pipeline]:
+def _read(configs: Sequence[str], *, with_output: bool = True) -> list[Pipeline]:
     """Read all pipelines; all mistakes of all files at once. Raises ConfigError."""
     from shipper import assembly
 
@@ -123,7 +123,7 @@ def _read(configs: Sequence[str]) -> list[Pipeline]:
             pipelines.append(assembly.read_pipeline(path, os.environ))
         except ConfigError as error:
             faults += error.faults
-    faults += assembly.clashes(pipelines)
+    faults += assembly.clashes(pipelines, with_output=with_output)
     if faults:
         raise ConfigError(faults)
     return pipelines

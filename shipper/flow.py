@@ -151,7 +151,7 @@ class Flow:
         if taken.next_offset > feed.offset or taken.batch is not None:
             rows = taken.batch.count if taken.batch is not None else 0
             before = self.ledger.last_seconds(stream.id)
-            ticket = self.ledger.begin(stream.id, taken.next_offset, rows, taken.next_offset - feed.offset)
+            ticket = self.ledger.begin(stream.id, taken.next_offset, rows, taken.next_offset - self.ledger.begun(stream.id))
             self._dirty = True
             if taken.batch is not None:
                 chain = self._parts.chains[self._inlets.index(inlet)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import msgspec
 
 from shipper.config.condition import Condition  # noqa: TC001 - msgspec resolves Route's fields
-from shipper.config.fields import DURATION_UNITS, ComponentConfig, Size, duration
+from shipper.config.fields import DURATION_UNITS, ComponentConfig, Size, duration, size
 from shipper.config.suggest import masked, shown
 from shipper.model.errors import ComponentError, Fault, Place
 
@@ -89,6 +89,20 @@ class Window(msgspec.Struct, frozen=True):
         if not dots or first > 0 or last < 0:
             raise ValueError(f"expected {cls.expected}, got {shown(value)}")
         return cls(-first or 0.0, float(last))
+
+
+class RecordSize(int):
+    """How long a record may be, in bytes."""
+
+    @classmethod
+    def from_config(cls, value: object) -> Self:
+        """Take `1MiB`. Raises ValueError for what would cut every record, or could not be held."""
+        if not isinstance(value, (str, int)) or isinstance(value, bool):
+            raise ValueError(f"expected a size such as 1MiB, got {shown(value)}")
+        found = size(value)
+        if not 1 << 10 <= found <= 64 << 20:
+            raise ValueError(f"expected a size from 1KiB to 64MiB, got {shown(value)}")
+        return cls(found)
 
 
 WINDOW = Window(400 * DURATION_UNITS["d"], DURATION_UNITS["d"])
@@ -207,8 +221,8 @@ class Top(ComponentConfig):
     """What `_id` is made of: where a record stands in its source, or what it says."""
     timestamp: list[str] = msgspec.field(default_factory=lambda: ["timestamp", "@timestamp", "time", "ts"])
     """Fields that may hold a record's own time; the first that does, counts."""
-    max_record: Size = Size(1 << 20)
-    """Bytes of one record; longer ones are cut and flagged."""
+    max_record: RecordSize = RecordSize(1 << 20)
+    """Bytes of one record, `1KiB` to `64MiB`; longer ones are cut and flagged. One window of this size is held in memory."""
 
 
 class Pipeline(msgspec.Struct, frozen=True):

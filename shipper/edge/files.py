@@ -50,6 +50,7 @@ ROOTS = ("/var/log", "/var/lib/docker/containers")
 SIBLINGS = 10_000
 """Most siblings of one file that are reported."""
 _REFUSALS = 1_000
+_LISTINGS = 4
 _SETTLED_NS = 1_000_000_000
 _DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -180,22 +181,33 @@ class FileHands:
         return next((root for root in self._roots if path.startswith(root.rstrip("/") + "/")), None)
 
     def _siblings(self, path: str) -> SiblingsListed:
-        directory, name = split(path)
+        """List siblings; again if the directory changed meanwhile, since a file renamed during a listing can be missed."""
+        directory = split(path)[0]
         found: list[Entry] = []
         try:
-            for other in self._names(directory, stem_and_suffix(name)[0]):
-                if not is_related(name, other) or len(found) >= SIBLINGS:
-                    continue
-                with contextlib.suppress(FileNotFoundError):
-                    status = os.lstat(directory + other)
-                    if stat.S_ISREG(status.st_mode):
-                        size, mtime_s = status.st_size, status.st_mtime
-                        found.append(Entry(directory + other, status.st_dev, status.st_ino, size, mtime_s))
+            for _ in range(_LISTINGS):
+                before = os.stat(directory).st_mtime_ns
+                found = self._list(path)
+                if os.stat(directory).st_mtime_ns == before:
+                    break
         except FileNotFoundError:
-            pass
+            return SiblingsListed(path, [])
         except OSError:
             return SiblingsListed(path, found, complete=False)
         return SiblingsListed(path, found)
+
+    def _list(self, path: str) -> list[Entry]:
+        """Regular files whose names are related to that of `path`. Raises OSError for the directory."""
+        directory, name = split(path)
+        found: list[Entry] = []
+        for other in self._names(directory, stem_and_suffix(name)[0]):
+            if not is_related(name, other) or len(found) >= SIBLINGS:
+                continue
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(directory + other)
+                if stat.S_ISREG(status.st_mode):
+                    found.append(Entry(directory + other, status.st_dev, status.st_ino, status.st_size, status.st_mtime))
+        return found
 
     def _names(self, directory: str, beginning: str) -> list[str]:
         """Names in a directory that begin so. The list is kept while the directory does not change. Raises OSError.

@@ -140,6 +140,11 @@ class Ledger:
         """Records of a batch that have no verdict yet."""
         return self._entries[ticket].pending
 
+    def begun(self, stream_id: str) -> int:
+        """Source offset up to which records of a stream were begun."""
+        order = self._order.get(stream_id)
+        return self._entries[order[-1]].stop if order else self._committed[stream_id].offset
+
     def busy(self, stream_id: str) -> bool:
         """Whether a stream has batches in flight."""
         return bool(self._order.get(stream_id))

@@ -176,17 +176,15 @@ def _last_bytes(known: Known, head: bytes) -> Generator[Question, Answer, tuple[
 
 
 def _compare(known: Known, other: Known, head: bytes) -> Generator[Question, Answer, Verdict]:
-    """Whether the last bytes of `known` stand at the same place of the live file `other`."""
-    assert other.stream is not None
-    if known.size <= len(head):
-        at, mine = 0, head[: known.size]
-    else:
-        at = known.size - GUARD_BYTES
-        mine, _ = yield from _read(known, at, GUARD_BYTES)
+    """Whether the first and the last KiB of `known` stand at the same places of the live file `other`."""
+    at = max(0, known.size - HEAD_BYTES)
+    mine = head if not at else (yield from _read(known, at, HEAD_BYTES))[0]
     try:
         begin, size = yield from _head(other)
         if not (yield from _is_same(other, begin, size)):
             return Verdict.LATER
+        if begin[: len(head)] != head:
+            return Verdict.NEW
         theirs, _ = yield from _read(other, at, len(mine))
         return Verdict.COPY if theirs == mine else Verdict.NEW
     except _FailedError:

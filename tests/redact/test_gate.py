@@ -311,6 +311,12 @@ def test_rewritten_rows_ship_as_they_were_when_nothing_fires(engine: str) -> Non
     assert msgspec.json.decode(out[1])["a"] == 'x/y [REDACTED:email] "q\\'
 
 
+def test_rewritten_rows_keep_their_own_hits_when_they_follow_each_other(engine: str) -> None:
+    """A hit at the very start of a row is not the row's before it."""
+    rows = [b"a\\/b", b"pwd=abcdefgh \\/ x", b"\\u003cx", b"pwd=abcdefgh\\n \\/"]
+    assert admit(full_gate(engine), *rows) == [rows[0], b"pwd=[REDACTED:password] / x", rows[2], b"pwd=[REDACTED:password]\\n /"]
+
+
 def test_rows_with_newlines_of_their_own_stay_rows(engine: str) -> None:
     """Where `ends` says where rows end, it says so for the redacted block, too."""
     rows = [

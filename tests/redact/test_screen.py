@@ -115,6 +115,11 @@ def test_scan_reports_hits_in_order_and_guards_by_name(engine: str) -> None:
     assert screen.scan(b"ab abb a1 zz zz") == ([(2, 5), (5, 5), (6, 6), (9, 7)], frozenset({"g"}))
 
 
+def test_scan_reports_matches_of_one_pattern_that_overlap(engine: str) -> None:
+    """The second may be the real one."""
+    assert make_screen(engine, [[(1, b"aba")]], {}, None).scan(b"ababa")[0] == [(3, 1), (5, 1)]
+
+
 def test_scan_gives_up_loudly_when_hits_are_too_many(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounded: it raises, and reports nothing less than all."""
     monkeypatch.setattr(f"shipper.redact.screen_{engine}.HITS_MAX", 10)

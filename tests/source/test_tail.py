@@ -552,6 +552,14 @@ def test_a_sibling_that_only_begins_like_the_live_file_is_read() -> None:
     assert "other" in world.texts()
 
 
+def test_a_sibling_that_only_ends_like_the_live_file_is_read() -> None:
+    """Records of one length with a constant end: files rotated by size have equal last bytes at equal places."""
+    world = started(text=b"0000" + b"x" * 100 + b"\n")
+    rotate(world, b"1111" + b"x" * 100 + b"\n", b"2222" + b"x" * 100 + b"\n", b"3333" + b"x" * 100 + b"\n")
+    world.advance(20)
+    assert [text[:4] for text in world.texts()] == ["0000", "1111", "2222", "3333"]
+
+
 def test_other_files_with_the_same_bytes_are_distinct() -> None:
     """Only siblings by name are taken for copies."""
     world = World("/var/log/*.log")
