@@ -27,6 +27,8 @@ def render(account: Mapping[str, Any]) -> str:
         lines.append(f"{'summaries made':<28}{account['generated']:>12,}")
     if account["in_flight"]:
         lines.append(f"{'not delivered, kept':<28}{account['in_flight']:>12,}   {account['stopped']}")
+    elif account["stopped"]:
+        lines.append(f"{'stopped before the end':<40}   {account['stopped']}")
     if account["unreadable"]:
         lines.append(f"{'files that cannot be read':<28}{account['unreadable']:>12,}   see the log")
     elif not account["read"] and not account["in_flight"]:
@@ -45,5 +47,5 @@ def _section(title: str, total: int, parts: Mapping[str, int]) -> list[str]:
     if not total:
         return [f"{title:<28}{0:>12}"]
     width = max(map(len, parts), default=0)
-    detail = [f"    {name:<{max(24, min(width, 50))}}{count:>12,}" for name, count in sorted(parts.items())]
+    detail = [f"    {name:<{max(24, min(width, 50))}}{f' {count:,}':>12}" for name, count in sorted(parts.items())]
     return [f"{title:<28}{total:>12,}", *detail]

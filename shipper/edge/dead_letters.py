@@ -31,6 +31,7 @@ import aiofiles
 import msgspec
 import orjson
 
+from shipper.edge.store import sync_directory
 from shipper.model.errors import HostError
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ class DeadLetters:
         try:
             await _write(path, body)
             if is_new:
-                await asyncio.to_thread(_sync_directory, self.directory)
-                await asyncio.to_thread(_sync_directory, self.directory.parent)
+                await asyncio.to_thread(sync_directory, self.directory)
+                await asyncio.to_thread(sync_directory, self.directory.parent)
         except BaseException:
             self._spoiled = number
             with contextlib.suppress(OSError):
@@ -200,12 +201,3 @@ def _cut_torn(path: Path) -> int:
         if end < size:
             file.truncate(end)
     return end
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make names durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

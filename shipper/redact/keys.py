@@ -53,7 +53,7 @@ _TOKEN = re.compile(
 _LINE = re.compile(rb"(?:(?! \x0c)[^\"\x05\r\n\x0c])+")
 
 
-class Found(msgspec.Struct):
+class Found(msgspec.Struct, gc=False):
     """The value that belongs to a name."""
 
     start: int

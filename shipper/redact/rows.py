@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from shipper.redact.action import STRICTNESS, Replacer
-from shipper.redact.escapes import shadow, snap
+from shipper.redact.escapes import CONTINUE_BACKSLASH, shadow, snap
 from shipper.redact.keys import MASKED, KeyFinder, is_json
 from shipper.redact.members import enclosing, in_key, members, removals
 from shipper.redact.pem import is_open
@@ -45,7 +45,7 @@ Edits = list[tuple[int, int, bytes]]
 """(start, end, replacement), in order, without overlap."""
 
 
-class _Search(msgspec.Struct, frozen=True):
+class _Search(NamedTuple):
     """A rule compiled: `bounded` says that `at_boundary` must hold at its start."""
 
     pattern: re.Pattern[bytes]
@@ -56,7 +56,7 @@ class _Search(msgspec.Struct, frozen=True):
     before: bytes
 
 
-class Region(msgspec.Struct):
+class Region(msgspec.Struct, gc=False):
     """A part of a row to be replaced."""
 
     start: int
@@ -68,7 +68,7 @@ class Region(msgspec.Struct):
     """Whether it is a whole JSON value other than a string: it becomes null."""
 
 
-class Redacted(msgspec.Struct):
+class Redacted(msgspec.Struct, gc=False):
     """What became of a row."""
 
     edits: Edits = []
@@ -105,9 +105,10 @@ class RowRedactor:
 
     def redact(self, row: bytes, hits: Hits, extra: Sequence[tuple[int, int]] = ()) -> Redacted:
         """Redact `row`; `hits` are the screen's (end, number) in it, ordered; `extra` are more regions of the block rule."""
-        text = shadow(row)
+        text = shadow(row) if b"\\" in row else row
         regions = self._regions(row, text, hits)
-        regions += [self._region(text, start, end, self.block_rule) for start, end in extra]
+        if extra:
+            regions += [self._region(text, start, end, self.block_rule) for start, end in extra]
         if not regions:
             return NOTHING
         if len(regions) > 1:
@@ -137,15 +138,13 @@ class RowRedactor:
 
     def _search(self, text: bytes, end: int, number: int, past: int, regions: list[Region]) -> int:
         """Search for one rule, add what is found; return up to where the row is dealt with for this rule."""
-        search = self._searches.get(number) or self._made(number)
-        pattern, bounded, validator, group = search.pattern, search.bounded, search.validator, search.group
-        start = past if search.reach < 0 or end == EVERYWHERE else max(past, end - search.reach)
+        pattern, bounded, validator, group, reach, before = self._searches.get(number) or self._made(number)
+        start = past if reach < 0 or end == EVERYWHERE or end - reach < past else end - reach
         while found := pattern.search(text, start):
             first, last = found.span(group)
             start, past = found.start() + 1, found.end()
-            if search.before:
-                window = text[max(0, first - _RUN_MAX) : first]
-                first = _run_start(text, first, len(window) - len(window.rstrip(search.before)))
+            if before:
+                first = _run_start(text, first, before)
                 if first == start - 1:
                     continue
             if (
@@ -185,7 +184,7 @@ class RowRedactor:
         if region.action != "mask" or region.literal or number == self.block_rule:
             return None
         mask = self._replacers[number].mask
-        if text.count(b'"', 0, start) % 2 == 0 or text.find(b'"', start, end) >= 0:
+        if text.count(b'"', 0, start) & 1 == 0 or text.find(b'"', start, end) >= 0:
             if is_json(text):
                 return None
             if text[start:end].isdigit() and len(text.strip()) == end - start:
@@ -236,10 +235,14 @@ class RowRedactor:
         return self._replacers[region.number].replacement(region.action, row[part], text[part])
 
 
-def _run_start(text: bytes, place: int, size: int) -> int:
-    """Where a run of `size` characters before `place` begins, the letter of a nested escape in front of it left out."""
-    escape = NESTED_ESCAPE.match(text, place - size - 1, place) if place > size else None
-    return escape.end() if escape and escape.end() < place else place - size
+def _run_start(text: bytes, place: int, characters: bytes) -> int:
+    """Where the run of `characters` before `place` begins, the letter of a nested escape in front of it left out."""
+    window = text[max(0, place - _RUN_MAX) : place]
+    start = place - len(window) + len(window.rstrip(characters))
+    if start > 0 and text[start - 1] == CONTINUE_BACKSLASH:
+        escape = NESTED_ESCAPE.match(text, start - 1, place)
+        return escape.end() if escape and escape.end() < place else start
+    return start
 
 
 def _is_valid(row: bytes) -> bool:

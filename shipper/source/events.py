@@ -30,7 +30,7 @@ class StreamState(msgspec.Struct):
     fingerprint: str
     """blake2b (16 bytes, hex) of the first `fingerprint_length` bytes of the file."""
     guard: str
-    """blake2b (16 bytes, hex) of the last <= 64 bytes before `guard_offset`; empty: nobody knows them."""
+    """blake2b (16 bytes, hex) of the last <= 1024 bytes before `guard_offset`; empty: nobody knows them."""
     first_seen: float
     ended: bool = False
     """Read and settled to its end: there is nothing left to read unless the file grows."""

@@ -2,9 +2,10 @@
 
 THEORY
 Device and inode find a file again cheaply, but inodes are reused and copies have others. The fingerprint (hash of the first
-<= 1024 bytes, growing while the file is shorter) tells files apart; the guard (hash of the last <= 64 bytes before an offset)
+<= 1024 bytes, growing while the file is shorter) tells files apart; the guard (hash of the last <= 1024 bytes before an offset)
 proves that the bytes read so far are still there, which defends against reuse as well as truncate-and-regrow (the committed
-frontier guard of open-telemetry/otel-arrow, filelog receiver design).
+frontier guard of open-telemetry/otel-arrow, filelog receiver design). That design takes 64 bytes; records of one length with a
+constant end then look alike, so ours is long enough to hold what differs in a record, its time for one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from bisect import bisect_right
 from hashlib import blake2b
 
 HEAD_BYTES = 1024
-GUARD_BYTES = 64
+GUARD_BYTES = 1024
 _HASH_BYTES = 16
 _TRAIL_ITEMS = 64
 

@@ -2,7 +2,7 @@
 
 RULES
 - One window is out at a time: `Read`, `Got`, `Feed`, `Consumed`. So the bytes in memory are one window, whatever is open.
-- Every read begins with the <= 64 bytes before the offset. If they are not what they were, the file was truncated.
+- Every read begins with the <= 1024 bytes before the offset. If they are not what they were, the file was truncated.
 - At the end of a file its followers are released. A rotated file that does not grow for `grace_s` is read once more with its
   end final, then closed; so is one whose last name is gone.
 - Open files are bounded by `open_files`: idle ones are closed, the longest idle first, and opened again when they change.

@@ -460,6 +460,15 @@ def test_a_file_truncated_and_regrown_past_the_offset_is_a_new_stream() -> None:
     assert world.texts() == ["a", "b", "much longer than before"]
 
 
+def test_a_regrown_file_of_records_of_one_length_with_a_constant_end_is_a_new_stream() -> None:
+    """The last bytes before the offset are what they were; those a little before are not."""
+    world = started(text=b"".join(b"%04d" % n + b"x" * 120 + b"\n" for n in range(20)))
+    world.fs.truncate(LIVE)
+    world.fs.write(LIVE, b"".join(b"%04d" % n + b"x" * 120 + b"\n" for n in range(20, 60)))
+    world.advance(6)
+    assert [text[:4] for text in world.texts()] == [f"{n:04d}" for n in range(60)]
+
+
 def test_a_file_rewritten_to_the_same_size_is_a_new_stream() -> None:
     """The time of its change tells that something happened."""
     world = started()

@@ -22,6 +22,7 @@ from itertools import chain, compress, repeat
 from operator import eq, itemgetter
 from typing import TYPE_CHECKING
 
+from shipper.edge.store import sync_directory
 from shipper.model.errors import HostError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class BulkFiles:
         """Make the directory and see that it can be written to. Raises HostError."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o750)
-            self._sync_directory(self.directory.parent)
+            sync_directory(self.directory.parent)
             probe = self.directory / ".shipper-probe"
             os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
             probe.unlink()
@@ -140,7 +141,7 @@ class BulkFiles:
             for name in sorted(self._unsynced):
                 self._sync_file(name, self._descriptor(name))
             if self._has_new_entry:
-                self._sync_directory(self.directory)
+                sync_directory(self.directory)
                 self._has_new_entry = False
         except OSError as error:
             self._is_broken = True
@@ -218,15 +219,6 @@ class BulkFiles:
         """The length without a torn document at the end (a crash, and then the state was reset)."""
         ends = [0, *_document_ends(self.directory / name)]
         return size if ends[-1] == size else ends[-1]
-
-    @staticmethod
-    def _sync_directory(directory: Path) -> None:
-        """Make names durable."""
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _is_ours(path: Path) -> bool:
