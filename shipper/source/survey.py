@@ -43,8 +43,11 @@ class Survey:
         arrived = self._moved(elsewhere, fresh)
         table.listed = fresh if event.complete else {**before, **fresh}
         for entry in changed:
-            if (known := table.files.get((entry.dev, entry.ino))) is not None:
+            known = table.files.get((entry.dev, entry.ino))
+            if known is not None:
                 self._arrivals.changed(known, entry)
+            else:
+                arrived.append(entry)
         for entry in arrived:
             self._arrivals.arrived(entry)
         if event.complete:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shipper.deliver.traffic import Accepted, Failed, Post, Replied
+from shipper.edge import store
 from shipper.edge.output import bulk_files
 from shipper.edge.output.bulk_files import BulkFiles, by_index, is_plain_name
 from shipper.edge.output.local import Local
@@ -113,9 +114,15 @@ def expected_files(posts):
     return files
 
 
+def under(monkeypatch, disk):
+    """Let everything that `local` does to the disk go through `disk`."""
+    monkeypatch.setattr(bulk_files, "os", disk)
+    monkeypatch.setattr(store, "os", disk)
+
+
 def life(directory, disk, monkeypatch, saved):
     """One run from the last checkpoint on: restore, post what is missing, checkpoint. `saved` is the state on disk."""
-    monkeypatch.setattr(bulk_files, "os", disk)
+    under(monkeypatch, disk)
     files = BulkFiles(directory)
     try:
         files.restore(saved["lengths"])
@@ -177,7 +184,7 @@ def test_local_tries_again_exactly_when_the_disk_refuses_a_write(tmp_path, monke
         files = BulkFiles(directory)
         files.restore({})
         for number, post in enumerate(POSTS):
-            monkeypatch.setattr(bulk_files, "os", Disk(at if number == 1 else 0, error, lasts=lasts))
+            under(monkeypatch, Disk(at if number == 1 else 0, error, lasts=lasts))
             try:
                 lengths, _ = files.write(post)
             except OSError:
@@ -194,7 +201,7 @@ def test_local_tries_again_exactly_when_the_disk_refuses_a_write(tmp_path, monke
 
 def test_local_writes_on_after_short_writes(tmp_path, monkeypatch):
     """A write may take fewer bytes than given."""
-    monkeypatch.setattr(bulk_files, "os", Disk(short=True))
+    under(monkeypatch, Disk(short=True))
     files = BulkFiles(tmp_path)
     files.restore({})
     for post in POSTS:
@@ -209,7 +216,7 @@ def test_local_says_so_when_fsync_fails(tmp_path, monkeypatch):
     files = BulkFiles(tmp_path)
     files.restore({})
     files.grow(files.write(POSTS[0])[0])
-    monkeypatch.setattr(bulk_files, "os", Disk(1, errno.EIO))
+    under(monkeypatch, Disk(1, errno.EIO))
     with pytest.raises(HostError):
         files.sync()
     monkeypatch.undo()
@@ -304,7 +311,7 @@ def test_local_answers_failed_when_the_disk_is_full(tmp_path, monkeypatch):
     async def go():
         output = Local(Local.Config(directory=str(tmp_path)))
         await output.restore(None)
-        monkeypatch.setattr(bulk_files, "os", Disk(2, errno.ENOSPC))
+        under(monkeypatch, Disk(2, errno.ENOSPC))
         first = await output.post(Post(1, POSTS[0], 2, 0))
         second = await output.post(Post(2, POSTS[0], 2, 0))
         monkeypatch.undo()
@@ -385,7 +392,7 @@ def test_local_does_not_follow_a_link(tmp_path):
 
 def test_local_keeps_few_files_open(tmp_path, monkeypatch):
     """A hundred indices, and a bounded number of descriptors; none is closed before it is durable."""
-    monkeypatch.setattr(bulk_files, "os", Disk())
+    under(monkeypatch, Disk())
     files = BulkFiles(tmp_path)
     files.restore({})
     before = len(os.listdir("/proc/self/fd"))

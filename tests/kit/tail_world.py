@@ -293,3 +293,43 @@ class World:
     def kinds(self) -> list[str]:
         """Kinds of the notes."""
         return [note.kind for note in self.notes]
+
+
+LIVE = "/var/log/app.log"
+"""The live file of the scripts."""
+
+
+def started(*include: str, text: bytes = b"a\nb\n", **config: object) -> World:
+    """A world whose agent has read `text` in the live file."""
+    world = World(*(include or (LIVE,)), **config)
+    world.fs.write(LIVE, text)
+    world.start()
+    return world
+
+
+def rotate(world: World, *texts: bytes) -> None:
+    """Rotate by renaming, once for each text, which goes to the new file. Each in a moment of its own."""
+    for text in texts:
+        number = 1
+        while f"{LIVE}.{number}" in world.fs.names:
+            number += 1
+        for last in range(number, 1, -1):
+            world.fs.rename(f"{LIVE}.{last - 1}", f"{LIVE}.{last}")
+        world.fs.rename(LIVE, f"{LIVE}.1")
+        world.fs.now += 0.01
+        world.fs.write(LIVE, text)
+        world.fs.now += 0.01
+
+
+def copytruncate(world: World, copy: str = f"{LIVE}.1") -> None:
+    """Copy the live file away and truncate it."""
+    world.fs.now += 0.01
+    world.fs.copy(LIVE, copy)
+    world.fs.truncate(LIVE)
+    world.fs.now += 0.01
+
+
+def restart(world: World) -> None:
+    """Crash and start from the last checkpoint."""
+    world.crash()
+    world.start()

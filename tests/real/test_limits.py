@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +14,15 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def narrow(node: Node, tmp_path: Path, rules: Path) -> Iterator[World]:
-    """A world with a node of its own, which takes requests up to 1 MiB. (A second node is up sooner than one is restarted twice.)"""
-    small = Node(node.server, {"http.max_content_length": "1mb"})
-    made = World(small, "narrow", tmp_path, rules)
-    yield made
-    made.close()
-    small.close()
+def narrow(node: Node, world: World) -> Iterator[World]:
+    """A world whose node takes requests up to 1 MiB, as long as the test lasts; restarting it keeps documents and port."""
+    index, url = f"{world.prefix}-before", node.url
+    node.ask("POST", f"{index}/_doc", {"n": 0})
+    with node.configured({"http.max_content_length": "1mb"}):
+        assert node.count(index) == 1 and node.url == url
+        node.delete(index)
+        yield world
+    assert node.settings == {}
 
 
 def record(number: int, text: str) -> Document:

@@ -92,19 +92,6 @@ def test_node_keeps_documents_when_it_is_killed_and_started(node: Node, prefix: 
 
 
 @pytest.mark.own_node
-def test_settings_hold_within_the_block_when_configured(node: Node, prefix: str) -> None:
-    """A small `http.max_content_length` refuses a large body with 413, and is gone afterwards; both restarts keep documents."""
-    small, large = bulk(f"{prefix}-a", range(10)), bulk(f"{prefix}-a", range(20_000))
-    assert len(large) > 1 << 20
-    node.ask("POST", "_bulk", small)
-    with node.configured({"http.max_content_length": "1mb"}):
-        assert node.count(f"{prefix}-a") == 10
-        assert node.request("POST", "_bulk", large)[0] == 413
-    assert set(statuses(node.ask("POST", "_bulk", small))) == {409}
-    assert node.request("POST", "_bulk", large)[0] == 200
-
-
-@pytest.mark.own_node
 def test_node_ends_when_its_session_is_killed(node: Node) -> None:
     """A second session that gets SIGKILL leaves no server behind."""
     key = next(key for key, server in servers.SERVERS.items() if server == node.server)

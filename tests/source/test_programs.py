@@ -10,7 +10,7 @@ from shipper.source.reading import Limits
 from tests.kit.tail_world import World
 
 LIVE = "/var/log/app.log"
-PROGRAMS = 200
+PROGRAMS = 1000
 ACTIONS = 60
 
 
@@ -194,7 +194,7 @@ def verify(program: Program) -> None:
 
 @pytest.mark.parametrize("block", range(10))
 def test_programs_deliver_every_line_exactly_once_when_files_rotate_and_the_agent_crashes(block: int) -> None:
-    """Two hundred seeded programs, in blocks."""
+    """A thousand seeded programs, in blocks."""
     for seed in range(block * PROGRAMS // 10, (block + 1) * PROGRAMS // 10):
         program = Program(seed)
         try:

@@ -1,0 +1,146 @@
+"""The rules of truncation and of copies (copytruncate)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kit.tail_world import LIVE, World, copytruncate, rotate, started
+
+
+def test_a_truncated_file_is_a_new_stream_from_0() -> None:
+    """On the same handle."""
+    world = started()
+    world.fs.truncate(LIVE)
+    world.fs.write(LIVE, b"c\n")
+    world.advance(6)
+    assert world.texts() == ["a", "b", "c"]
+    assert len({began.stream.id for began in world.began}) == 2
+    assert not world.lost
+
+
+def test_a_file_truncated_and_regrown_past_the_offset_is_a_new_stream() -> None:
+    """Seen by the guard before the offset, read again with every read."""
+    world = started()
+    world.fs.truncate(LIVE)
+    world.fs.write(LIVE, b"much longer than before\n")
+    world.advance(6)
+    assert world.texts() == ["a", "b", "much longer than before"]
+
+
+def test_a_regrown_file_of_records_of_one_length_with_a_constant_end_is_a_new_stream() -> None:
+    """The last bytes before the offset are what they were; those a little before are not."""
+    world = started(text=b"".join(b"%04d" % n + b"x" * 120 + b"\n" for n in range(20)))
+    world.fs.truncate(LIVE)
+    world.fs.write(LIVE, b"".join(b"%04d" % n + b"x" * 120 + b"\n" for n in range(20, 60)))
+    world.advance(6)
+    assert [text[:4] for text in world.texts()] == [f"{n:04d}" for n in range(60)]
+
+
+def test_a_file_rewritten_to_the_same_size_is_a_new_stream() -> None:
+    """The time of its change tells that something happened."""
+    world = started()
+    world.fs.now += 1
+    world.fs.truncate(LIVE)
+    world.fs.write(LIVE, b"c\nd\n")
+    world.advance(6)
+    assert world.texts() == ["a", "b", "c", "d"]
+
+
+def test_unread_bytes_are_lost_with_their_number_when_nobody_has_a_copy() -> None:
+    """What was seen and not read."""
+    world = started()
+    world.pause()
+    world.fs.write(LIVE, b"unread\n")
+    world.advance(6)
+    world.fs.truncate(LIVE)
+    world.fs.write(LIVE, b"c\n")
+    world.resume()
+    world.advance(6)
+    assert world.texts() == ["a", "b", "c"]
+    assert [(lost.bytes, lost.cause) for lost in world.lost] == [(7, "truncated")]
+
+
+@pytest.mark.parametrize("include", [LIVE, "/var/log/app.log*"])
+def test_a_copy_is_not_read_again_when_all_was_read_in_the_original(include: str) -> None:
+    """copytruncate with the reader at the end of the file (beats#40056)."""
+    world = started(include)
+    copytruncate(world)
+    world.fs.write(LIVE, b"c\n")
+    world.advance(20)
+    assert world.texts() == ["a", "b", "c"]
+    assert not world.lost
+
+
+@pytest.mark.parametrize("include", [LIVE, "/var/log/app.log*"])
+def test_the_stream_goes_on_in_the_copy_when_the_original_had_unread_bytes(include: str) -> None:
+    """Then the live file, from 0."""
+    world = started(include)
+    world.fs.write(LIVE, b"unread\n")
+    copytruncate(world)
+    world.fs.write(LIVE, b"c\n")
+    world.advance(20)
+    assert world.texts() == ["a", "b", "unread", "c"]
+    assert len({began.stream.id for began in world.began}) == 2
+    assert not world.lost
+
+
+def test_the_stream_goes_on_in_the_copy_when_the_original_was_truncated_while_the_agent_was_down() -> None:
+    """Found by fingerprint and guard."""
+    world = started()
+    world.settle()
+    world.crash()
+    world.fs.write(LIVE, b"unread\n")
+    copytruncate(world)
+    world.fs.write(LIVE, b"c\n")
+    world.start()
+    world.advance(20)
+    assert world.texts() == ["a", "b", "unread", "c"]
+    assert world.resent == 0
+
+
+def test_a_copy_is_held_while_its_original_lives() -> None:
+    """Not minted, and nothing of it fed."""
+    world = started("/var/log/app.log*")
+    world.fs.copy(LIVE, f"{LIVE}.1")
+    world.advance(30)
+    assert world.texts() == ["a", "b"]
+    assert len(world.began) == 1
+
+
+def test_a_held_copy_still_counts_when_it_is_renamed_and_the_original_truncated() -> None:
+    """The next rotation moves it on."""
+    world = started("/var/log/app.log*")
+    world.fs.copy(LIVE, f"{LIVE}.1")
+    world.advance(6)
+    world.fs.rename(f"{LIVE}.1", f"{LIVE}.2")
+    world.fs.truncate(LIVE)
+    world.fs.write(LIVE, b"c\n")
+    world.advance(20)
+    assert world.texts() == ["a", "b", "c"]
+
+
+def test_a_sibling_that_only_begins_like_the_live_file_is_read() -> None:
+    """Its last bytes stand nowhere in the live one."""
+    header = b"#" * 1100 + b"\n"
+    world = started("/var/log/app.log*", text=header + b"a\n" + b"." * 100 + b"\n")
+    world.fs.write(f"{LIVE}.1", header + b"other\n")
+    world.advance(20)
+    assert "other" in world.texts()
+
+
+def test_a_sibling_that_only_ends_like_the_live_file_is_read() -> None:
+    """Records of one length with a constant end: files rotated by size have equal last bytes at equal places."""
+    world = started(text=b"0000" + b"x" * 100 + b"\n")
+    rotate(world, b"1111" + b"x" * 100 + b"\n", b"2222" + b"x" * 100 + b"\n", b"3333" + b"x" * 100 + b"\n")
+    world.advance(20)
+    assert [text[:4] for text in world.texts()] == ["0000", "1111", "2222", "3333"]
+
+
+def test_other_files_with_the_same_bytes_are_distinct() -> None:
+    """Only siblings by name are taken for copies."""
+    world = World("/var/log/*.log")
+    world.fs.write("/var/log/a.log", b"same\n")
+    world.fs.write("/var/log/b.log", b"same\n")
+    world.start()
+    world.advance(11)
+    assert world.texts() == ["same", "same"]
