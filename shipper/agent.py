@@ -34,7 +34,6 @@ from shipper.progress import checkpoint
 from shipper.source import events
 from shipper.source.events import StreamState
 from shipper.source.reading import LIMITS
-from shipper.source.reading import Limits
 from shipper.source.tail import Tail
 
 if TYPE_CHECKING:

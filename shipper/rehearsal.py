@@ -7,10 +7,12 @@ RULES
 
 from __future__ import annotations
 
+import json
+import re
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import orjson
 
 from shipper import assembly
 from shipper.config.pipeline import Expectation, Pipeline, RouteSpec, TestSpec
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 _NOON = 1_770_292_800.0
 """2026-02-05T12:00:00Z: what a rehearsed record without a time is dated."""
 _MISSING = object()
+_DIGITS_MAX = 4300
+"""Digits of an integer that Python reads."""
+_CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class Result(msgspec.Struct):
@@ -97,7 +102,7 @@ def _documents(outcome: Outcome, count: int) -> list[tuple[str, Any]]:
     found: dict[int, tuple[str, Any]] = {}
     for number, row in enumerate(rows):
         action, document = payload.document(number)
-        found[row] = (orjson.loads(action)["create"]["_index"], orjson.loads(document))
+        found[row] = (_loaded(action)["create"]["_index"], _loaded(document))
     for row, reason in outcome.dropped.items():
         found[row] = ("", reason)
     for row in outcome.held:
@@ -118,8 +123,8 @@ def _compare(expected: Expectation, index: str, document: Any) -> list[str]:
     for name, wanted in expected.fields.items():
         value = reach(document, name)
         if value is _MISSING or value != wanted or (value is True) != (wanted is True):
-            shown = "nothing" if value is _MISSING else orjson.dumps(value).decode()
-            problems.append(f"expected {name} to be {orjson.dumps(wanted, default=str).decode()}, got {shown}")
+            shown = "nothing" if value is _MISSING else _json(value)
+            problems.append(f"expected {name} to be {_json(wanted)}, got {shown}")
     return problems
 
 
@@ -152,11 +157,10 @@ def explain(pipeline: Pipeline, data: bytes, source: int, env: Mapping[str, str]
     batch = taken.batch
     outcome = parts.chains[source].run(batch, 0, _NOON, 0.0)
     found = _documents(outcome, batch.count)
-    starts, stops = batch.starts, batch.stops
+    origins = _origins(batch)
     for row, (index, document) in enumerate(found):
         pages.append(f"record {row + 1} of {batch.count}")
-        if starts is not None and stops is not None:
-            pages.append(f"  frame     bytes {starts[row]} to {stops[row]} of the input")
+        pages.append(f"  frame     bytes {origins[row][0]} to {origins[row][1]} of the input")
         pages += [f"  {line}" for line in _steps(pipeline, index, document)]
     if outcome.masked:
         hits = ", ".join(f"{rule} x{hits}" for rule, hits in sorted(outcome.masked.items()))
@@ -164,6 +168,14 @@ def explain(pipeline: Pipeline, data: bytes, source: int, env: Mapping[str, str]
     else:
         pages.append("nothing to mask")
     return "\n".join(pages)
+
+
+def _origins(batch: Batch) -> list[tuple[int, int]]:
+    """First and last byte of each row in the input."""
+    if batch.starts is not None and batch.stops is not None:
+        return list(zip(batch.starts, batch.stops, strict=True))
+    bounds = list(accumulate((len(row) + 1 for row in batch.block.split(b"\n")[:-1]), initial=batch.base))
+    return list(pairwise(bounds))
 
 
 def _steps(pipeline: Pipeline, index: str, document: Any) -> list[str]:
@@ -176,8 +188,11 @@ def _steps(pipeline: Pipeline, index: str, document: Any) -> list[str]:
     own = {name: value for name, value in document.items() if name not in added and name not in targets}
     lines.append(f"redact    {_json(own)}")
     flags = document.get("shipper", {})
-    lines.append(f"decode    {'not JSON: ' + flags['parse_error'] if 'parse_error' in flags else 'JSON'}")
-    lines.append(f"date      {document.get('@timestamp')}{' (' + flags['timestamp'] + ')' if 'timestamp' in flags else ''}")
+    why = _json(flags["parse_error"]).strip('"') if "parse_error" in flags else ""
+    lines.append(f"decode    {'not JSON: ' + why if why else 'JSON'}")
+    lines.append(f"date      {document.get('@timestamp')}")
+    if "flags" in flags:
+        lines.append(f"flagged   {_json(flags['flags'])}")
     for stage in pipeline.stages:
         target = getattr(stage.config, "target", None)
         if target in document:
@@ -200,5 +215,13 @@ def _route_of(pipeline: Pipeline, index: str) -> str:
     return "a route with a field in its name, or the fallback"
 
 
+def _loaded(data: bytes) -> Any:
+    """A document as the standard library reads it: numbers of any size, which records may hold, too."""
+    return json.loads(data, parse_int=lambda digits: int(digits) if len(digits) < _DIGITS_MAX else float(digits))
+
+
 def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    """A value on one line, without what a terminal may take for a command."""
+    return _CONTROLS.sub(
+        lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
+    )

@@ -211,7 +211,9 @@ def test_ids_are_exact_when_the_agent_is_killed_while_files_rotate(site: Site) -
             process = site.start("run", "--json", "--state", site.state, site.pipeline)
             size = sum(path.stat().st_size for path in site.out.glob("*"))
             if rng.random() < 0.7:
-                wait_until(lambda: sum(path.stat().st_size for path in site.out.glob("*")) > size or process.poll() is not None, "output")  # noqa: B023
+                wait_until(
+                    lambda: sum(path.stat().st_size for path in site.out.glob("*")) > size or process.poll() is not None, "output"
+                )  # noqa: B023
             time.sleep(rng.uniform(0.0, 0.6))
             process.kill()
             said.append(site.wait(process))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ STAMP = "2026-02-05T14:30:45Z"
 INDEX = "app-2026.02.05"
 GEOIP = ROOT / "shipper/data/geoip"
 CITY = {"geoip": {"field": "client_ip", "target": "client", "databases": [str(GEOIP / "GeoLite2-City-Test.mmdb")]}}
+MEASURE = Path(__file__).parent / "bench" / "measure.py"
 MIB = 1 << 20
 
 
@@ -78,7 +81,10 @@ def test_crlf_belongs_to_the_line_end_when_a_windows_program_writes(site: Site) 
     documents = shipped(site, line("a") + b"\r\n" + line("b") + b"\r\n", 2)
     assert [document["message"] for document in documents] == ["a", "b"]
     assert not any(flags(document) or parse_error(document) for document in documents)
-    assert [span(identity) for _, identity, _ in site.documents()] == [(0, len(line("a")) + 2), (len(line("a")) + 2, 2 * len(line("a")) + 4)]
+    assert [span(identity) for _, identity, _ in site.documents()] == [
+        (0, len(line("a")) + 2),
+        (len(line("a")) + 2, 2 * len(line("a")) + 4),
+    ]
 
 
 def test_blank_lines_are_no_records_and_are_counted(site: Site) -> None:
@@ -134,10 +140,8 @@ def test_line_of_100_mib_is_cut_and_the_rest_is_read_in_little_memory(site: Site
         for _ in range(100):
             file.write(filling * MIB)
         file.write(b"\n" + line("after") + b"\n")
-    process = site.start(*site.words())
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    told = site.wait(process)
+    cost = site.folder / "cost.json"
+    told = site.wait(site.start(*site.words(), before=[sys.executable, "-S", str(MEASURE), str(cost)]))
     documents = site.bodies()
     check_whole(told, len(documents))
     assert (documents[0]["message"], documents[-1]["message"]) == ("before", "after")
@@ -145,7 +149,7 @@ def test_line_of_100_mib_is_cut_and_the_rest_is_read_in_little_memory(site: Site
         assert (documents[1]["message"], flags(documents[1])) == ("x" * MIB, ["truncated", "timestamp_missing"])
         assert told.account["skipped_bytes"] == {"cut": 99 * MIB}
     assert len(documents) == (3 if filling == b"x" else 2)
-    assert usage.ru_maxrss * 1024 < 150 * MIB
+    assert json.loads(cost.read_text())["peak_rss_bytes"] < 150 * MIB
 
 
 # --- Records
@@ -172,7 +176,15 @@ def test_record_10000_levels_deep_is_kept_as_text(site: Site, opened: str) -> No
 def test_members_that_collide_with_ours_move_out_of_the_way_when_they_are_no_objects(site: Site) -> None:
     """A scalar, or a dotted spelling, in the place of an object of ours moves to `shipper.record`; nothing of it is lost."""
     site.configure(stages=[CITY])
-    own = {"host": "db-1", "log": 7, "client": "anna", "shipper": "me", "host.name": "db-2", "log.offset": 5, "client.geo.city_name": "Ulm"}
+    own = {
+        "host": "db-1",
+        "log": 7,
+        "client": "anna",
+        "shipper": "me",
+        "host.name": "db-2",
+        "log.offset": 5,
+        "client.geo.city_name": "Ulm",
+    }
     [document] = shipped(site, line("a", client_ip="81.2.69.142", **own) + b"\n", 1)
     assert document["shipper"]["record"] == own
     assert document["host"] == {"name": "web-1"}
@@ -187,7 +199,11 @@ def test_members_that_collide_with_ours_are_joined_when_they_are_objects(site: S
     [document] = shipped(site, line("a", client_ip="81.2.69.142", **own) + b"\n", 1)
     assert document["host"] == {"os": "linux", "name": "web-1"}
     assert (document["log"]["level"], document["log"]["offset"]) == ("info", 0)
-    assert (document["client"]["id"], document["client"]["geo"]["note"], document["client"]["geo"]["city_name"]) == (7, "x", "London")
+    assert (document["client"]["id"], document["client"]["geo"]["note"], document["client"]["geo"]["city_name"]) == (
+        7,
+        "x",
+        "London",
+    )
     assert document["shipper"]["mine"] == 1
 
 

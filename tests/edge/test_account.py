@@ -11,11 +11,22 @@ from hypothesis import strategies as st
 from shipper.edge import account as pages
 from shipper.progress.ledger import Account
 
-EMPTY: dict[str, Any] = {**msgspec.to_builtins(Account()), "in_flight": 0, "unaccounted": 0, "files": 0, "unreadable": 0, "stopped": ""}
+EMPTY: dict[str, Any] = {
+    **msgspec.to_builtins(Account()),
+    "in_flight": 0,
+    "unaccounted": 0,
+    "files": 0,
+    "unreadable": 0,
+    "stopped": "",
+}
 counts = st.dictionaries(st.text("abz09_.-", min_size=1, max_size=50), st.integers(1, 10**9), max_size=4)
 
 
-@given(st.fixed_dictionaries({name: counts for name in ("dropped", "dead", "lost_bytes", "masked", "flagged", "skipped_bytes", "indices")}))
+@given(
+    st.fixed_dictionaries(
+        {name: counts for name in ("dropped", "dead", "lost_bytes", "masked", "flagged", "skipped_bytes", "indices")}
+    )
+)
 def test_every_part_of_the_account_is_on_the_page(parts: dict[str, dict[str, int]]) -> None:
     """Law: each reason, rule, index with its number; no line wider than 80 columns."""
     created = sum(parts["indices"].values())
@@ -43,9 +54,19 @@ def test_page_says_what_was_not_delivered_and_why() -> None:
 
 def test_page_says_why_nothing_was_read() -> None:
     """All files read, no file there, files that cannot be read: three different things."""
-    assert pages.render({**EMPTY, "files": 3}).splitlines()[-1] == "all 3 files already read to the end; --from-start reads them again"
+    assert (
+        pages.render({**EMPTY, "files": 3}).splitlines()[-1]
+        == "all 3 files already read to the end; --from-start reads them again"
+    )
     assert pages.render(EMPTY).splitlines()[-1] == "no file is there that the sources include"
-    assert pages.render({**EMPTY, "files": 3, "unreadable": 2}).splitlines()[-1].split()[:6] == ["files", "that", "cannot", "be", "read", "2"]
+    assert pages.render({**EMPTY, "files": 3, "unreadable": 2}).splitlines()[-1].split()[:6] == [
+        "files",
+        "that",
+        "cannot",
+        "be",
+        "read",
+        "2",
+    ]
     assert "already read" not in pages.render({**EMPTY, "files": 3, "read": 1, "created": 1})
 
 

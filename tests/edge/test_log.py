@@ -55,13 +55,17 @@ def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(st.text() | st.characters() | st.sampled_from(["\n{}", "\x1b[2J", "\x9b2J", "\u2028", "\u202egol.", "caf\udce9", '"}\r']))
 @pytest.mark.parametrize("style", ["json", "console"])
-def test_value_forges_no_line_and_moves_no_cursor_whatever_it_holds(capsys: pytest.CaptureFixture[str], style: str, value: str) -> None:
+def test_value_forges_no_line_and_moves_no_cursor_whatever_it_holds(
+    capsys: pytest.CaptureFixture[str], style: str, value: str
+) -> None:
     """Law: one write is one line, without a control character; in JSON the value can be read back, but for stray bytes."""
     log.configure("info", style)
     log.write("info", "a message", file=value)
     text = capsys.readouterr().err
     assert text.endswith("\n") and len(text[:-1].splitlines()) == 1
-    assert not any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 or character in "\u2028\u2029\u202e" for character in text[:-1])
+    assert not any(
+        ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 or character in "\u2028\u2029\u202e" for character in text[:-1]
+    )
     if style == "json":
         found = json.loads(text)["file"]
         assert found == value or any(0xD800 <= ord(character) < 0xE000 for character in value)
@@ -111,7 +115,9 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 
 def is_constant(message: ast.expr) -> bool:
     """A text, or one of two."""
-    return isinstance(message, ast.Constant) or (isinstance(message, ast.IfExp) and is_constant(message.body) and is_constant(message.orelse))
+    return isinstance(message, ast.Constant) or (
+        isinstance(message, ast.IfExp) and is_constant(message.body) and is_constant(message.orelse)
+    )
 
 
 def test_messages_are_constants_everywhere_in_the_agent() -> None:

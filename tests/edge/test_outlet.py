@@ -80,7 +80,9 @@ def payload(durable: int = 0) -> Payload:
     return made
 
 
-async def run(output: Output, letters: Letters | None = None, until: Callable[[Outlet, Owner], bool] = lambda _, owner: bool(owner.verdicts)) -> tuple[Outlet, Owner]:
+async def run(
+    output: Output, letters: Letters | None = None, until: Callable[[Outlet, Owner], bool] = lambda _, owner: bool(owner.verdicts)
+) -> tuple[Outlet, Owner]:
     """Queue one document and carry on until a condition holds."""
     owner = Owner()
     outlet = Outlet(Courier(SETTINGS, lambda: 0.5), output, letters, owner)  # type: ignore[arg-type]

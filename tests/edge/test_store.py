@@ -43,7 +43,9 @@ def crash(path: Path, before_step: int) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(("before_step", "expected"), [(1, b"old"), (2, b"old"), (3, b"new" * 1000)])
-def test_file_is_the_old_or_the_new_one_when_the_process_dies_at_a_step(tmp_path: Path, before_step: int, expected: bytes) -> None:
+def test_file_is_the_old_or_the_new_one_when_the_process_dies_at_a_step(
+    tmp_path: Path, before_step: int, expected: bytes
+) -> None:
     """Killed before the fsync, before the rename, and after it: never a mixture; and the next save works."""
     path = tmp_path / "checkpoint"
     path.write_bytes(b"old")
@@ -121,7 +123,15 @@ def test_hash_key_of_another_length_is_refused_and_stays(tmp_path: Path) -> None
 def test_place_is_one_for_each_pipeline_and_destination(tmp_path: Path) -> None:
     """Names that look alike do not share progress; credentials are not in a destination, so not in a path."""
     held = store.Store(tmp_path)
-    wanted = [("a", "local:/x"), ("a", "local:/y"), ("b", "local:/x"), ("a-b", "x"), ("a_b", "x"), ("a", "x" * 300), ("a", "x" * 301)]
+    wanted = [
+        ("a", "local:/x"),
+        ("a", "local:/y"),
+        ("b", "local:/x"),
+        ("a-b", "x"),
+        ("a_b", "x"),
+        ("a", "x" * 300),
+        ("a", "x" * 301),
+    ]
     places = [held.place(*one) for one in wanted]
     assert len(set(places)) == len(wanted)
     assert all(path.is_dir() and path.parent.parent == tmp_path for path in places)

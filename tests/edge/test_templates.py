@@ -44,7 +44,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         cluster.puts.append((self.path, json.loads(body)))
         cluster.authorization.add(self.headers.get("authorization"))
-        answer = b'{"acknowledged":true}' if cluster.status == 200 else b'{"error":{"type":"security_exception","reason":"no"},"status":403}'
+        answer = (
+            b'{"acknowledged":true}'
+            if cluster.status == 200
+            else b'{"error":{"type":"security_exception","reason":"no"},"status":403}'
+        )
         self.send_response(cluster.status)
         for name, value in {"content-type": "application/json", "content-length": str(len(answer)), **cluster.headers}.items():
             self.send_header(name, value)
@@ -84,7 +88,11 @@ def test_print_shows_every_template_and_talks_to_nobody(site: Site) -> None:
     told = shipper("setup", "--print", configured(site).pipeline)
     assert (told.code, told.err) == (0, "")
     pages = [page.split("\n", 1) for page in told.out.split("PUT ")[1:]]
-    assert [head for head, _ in pages] == ["/_component_template/shipper-app", "/_index_template/shipper-app-app", "/_index_template/shipper-app-app-errors"]
+    assert [head for head, _ in pages] == [
+        "/_component_template/shipper-app",
+        "/_index_template/shipper-app-app",
+        "/_index_template/shipper-app-app-errors",
+    ]
     bodies = [json.loads(body) for _, body in pages]
     fields = bodies[0]["template"]["mappings"]["properties"]
     assert fields["client"]["properties"]["geo"]["properties"]["location"] == {"type": "geo_point"}

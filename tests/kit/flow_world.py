@@ -84,7 +84,12 @@ class FlowWorld:
     """A flow and what is around it. To be made inside of a virtual loop."""
 
     def __init__(
-        self, site: Site, *, settings: CourierSettings | None = None, before: checkpoint.Checkpoint | None = None, once: bool = True
+        self,
+        site: Site,
+        *,
+        settings: CourierSettings | None = None,
+        before: checkpoint.Checkpoint | None = None,
+        once: bool = True,
     ) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
