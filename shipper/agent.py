@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import os
 import random
 import secrets
@@ -301,8 +300,7 @@ def _mint_anew(streams: list[StreamState], before: checkpoint.Checkpoint) -> Non
 async def run(pipelines: list[Pipeline], options: Options, env: Mapping[str, str]) -> Agent:
     """Run an agent to its end, with signals; for the command line. What ended a running pipeline is in `failure`, not raised."""
     agent = Agent(pipelines, options, env)
-    with contextlib.suppress(NotImplementedError):
-        agent.stop_on_signals()
+    agent.stop_on_signals()
     try:
         await agent.run()
     except HostError as error:

@@ -5,6 +5,7 @@ A component that refuses its settings becomes a fault at its place in the file, 
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,9 +106,11 @@ def secret_reader(env: Mapping[str, str]) -> Callable[[str], str | None]:
             return None
         for directory in directories:
             try:
-                return (Path(directory) / name).read_text().rstrip("\n")
+                return (Path(directory) / name).read_bytes().decode().rstrip("\n")
             except FileNotFoundError:
                 continue
+            except UnicodeDecodeError:  # whose text would quote the secret
+                raise OSError(errno.EILSEQ, "it is not UTF-8 text") from None
         return None
 
     return read

@@ -6,7 +6,8 @@ RULES
   holds it until that checkpoint is durable. Other progress is saved once a second.
 - While the courier is full the inlets are paused: the files are the queue.
 - The horizon (what windows count from) moves once an hour, and only after everything judged by the old one is settled: the
-  inlets are paused, summaries are shipped, and when nothing is in flight the reference moves and reading goes on.
+  inlets are paused, summaries are shipped, and when nothing is in flight the reference moves and reading goes on. After a crash
+  it stays until what the former run may have sent is settled (`progress/resends.py`).
 - A checkpoint that cannot be written (disk full, read-only) is tried again with growing waits; meanwhile nothing new is sent
   that depends on it, and no progress is claimed.
 """
@@ -29,6 +30,7 @@ from shipper.model.batch import Stream, merge_counts
 from shipper.model.errors import HostError
 from shipper.progress import checkpoint
 from shipper.progress.ledger import Ledger
+from shipper.progress.resends import Resends
 from shipper.source import events
 
 if TYPE_CHECKING:
@@ -95,6 +97,8 @@ class Flow:
         self.failure: HostError | None = None
         self.first_read_at: float | None = None
         self._parts, self._state, self._machine, self._before = parts, state, machine, before
+        self._resends = Resends.after(before)
+        self._quiet = False
         self._streams: dict[str, tuple[Inlet, Stream, Intake]] = {}
         self._over: set[str] = set()
         self._unreadable: set[str] = set()
@@ -197,6 +201,7 @@ class Flow:
         self.ledger.open(state.id, state.offset, int(state.first_seen) if known is None else known)
         if began.minted:
             self._epoch += 1
+        self._resends.began(state.id, state.size)
         self._dirty = True
         log.write("info", "new file" if began.minted else "file resumed", file=safe_path, offset=state.offset, stream=state.id)
 
@@ -331,6 +336,7 @@ class Flow:
         if now >= self._refresh_at:
             self._refresh_at = now + 5.0
             self._parts.refresh()
+            self._settle_resends()
         return any(busy)
 
     async def _sleep(self, now: float) -> None:
@@ -372,11 +378,17 @@ class Flow:
     def _move_horizon(self) -> None:
         horizon = self._parts.horizon
         if not self._quiescing and self._parts.wall() - horizon.reference > MOVE_EVERY_S:
-            self._quiescing = True
+            self._quiescing = not self._resends.pending
         elif self._quiescing and self._is_settled(flush=True):
             horizon.move(self._parts.wall())
             self._parts.router.forget()
             self._epoch, horizon.changed, self._quiescing = self._epoch + 1, False, False
+
+    def _settle_resends(self) -> None:
+        if self._resends.pending:
+            offsets = self.ledger.offsets()
+            states = [state for inlet in self._inlets for state in inlet.tail.snapshot(offsets)]
+            self._resends.settle(offsets, {state.id for state in states if not state.ended})
 
     # --- saving
 
@@ -428,7 +440,7 @@ class Flow:
             pipeline=str(self._parts.name),
             destination=self.outlet.output.destination,
             machine_id=self._machine,
-            horizon=msgspec.to_builtins(self._parts.horizon),
+            horizon={**msgspec.to_builtins(self._parts.horizon), "quiet": self._quiet},
             sources=sources,
             last_seconds=self.ledger.last_settled(known),
             output=dict(self.outlet.output.state()),
@@ -450,6 +462,8 @@ class Flow:
         self.outlet.handle(traffic.Stopping())
         if self._saving is not None:
             await self._saving
+        self._settle_resends()
+        self._quiet = self._is_settled(flush=False) and not self._resends.pending
         if self.failure is None and not await self._save():
             hint = "What was delivered since the last one that could will be read and sent again, and not stored twice."
             self.failure = self.failure or HostError("progress could not be saved: the last checkpoint was not written", hint)

@@ -23,7 +23,7 @@ import msgspec
 
 from shipper.frame.frame import Cut, Frame
 from shipper.frame.lines import split_keeping
-from shipper.model.batch import Batch, Stream, merge_counts
+from shipper.model.batch import Batch, Stream, contiguous, merge_counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,9 @@ class Intake:
     def _batch(self, cut: Cut, base: int) -> Batch | None:
         if not cut.count:
             return None
-        batch = Batch(self.stream, cut.block, cut.count, base, cut.origin)
+        origin = cut.origin if cut.origin is not None or cut.rows is None else contiguous(cut.rows, base)
+        batch = Batch(self.stream, cut.block, cut.count, base, origin)
+        batch.rows = cut.rows
         batch.flags = dict(cut.flags)
         batch.extras, batch.times = cut.extras, cut.times
         return batch

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -157,7 +156,7 @@ def explain(pipeline: Pipeline, data: bytes, source: int, env: Mapping[str, str]
     batch = taken.batch
     outcome = parts.chains[source].run(batch, 0, _NOON, 0.0)
     found = _documents(outcome, batch.count)
-    origins = _origins(batch)
+    origins = list(zip(batch.starts, batch.stops, strict=True))
     for row, (index, document) in enumerate(found):
         pages.append(f"record {row + 1} of {batch.count}")
         pages.append(f"  frame     bytes {origins[row][0]} to {origins[row][1]} of the input")
@@ -168,14 +167,6 @@ def explain(pipeline: Pipeline, data: bytes, source: int, env: Mapping[str, str]
     else:
         pages.append("nothing to mask")
     return "\n".join(pages)
-
-
-def _origins(batch: Batch) -> list[tuple[int, int]]:
-    """First and last byte of each row in the input."""
-    if batch.starts is not None and batch.stops is not None:
-        return list(zip(batch.starts, batch.stops, strict=True))
-    bounds = list(accumulate((len(row) + 1 for row in batch.block.split(b"\n")[:-1]), initial=batch.base))
-    return list(pairwise(bounds))
 
 
 def _steps(pipeline: Pipeline, index: str, document: Any) -> list[str]:

@@ -166,7 +166,7 @@ def test_explain_takes_any_record_and_moves_no_cursor(site: Site, row: bytes) ->
     assert not any(0x7F <= ord(character) < 0xA0 or character in "\u2028\u2029\u202e\x1b" for character in page)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
 @given(data=st.data())
 def test_explain_never_shows_a_secret(site: Site, data: st.DataObject) -> None:
     """Law: of secrets planted anywhere in rows, no piece stands in what is shown."""

@@ -96,8 +96,7 @@ class Json:
 
     def decode(self, batch: SafeBatch) -> tuple[Columns, set[int]]:
         """Return the columns, with the rows' origin, and the odd rows. Never raises for what a record holds."""
-        rows = split_rows(batch)
-        lengths = [length + 1 for length in map(len, rows)] if batch.starts is None else []
+        rows = batch.rows if batch.rows is not None else split_rows(batch)
         decoded = self._decode_fast(batch, rows)
         flags: dict[int, tuple[str, ...]] = {}
         if decoded is not None:
@@ -105,7 +104,7 @@ class Json:
         else:
             rows, decoded, flags = self._decode_carefully(rows)
         columns = Columns(batch.stream.id, rows, _Fields(self._getters, decoded))
-        columns.starts, columns.stops = batch.origin(lengths)
+        columns.starts, columns.stops = batch.starts, batch.stops
         columns.flags = {row: (*batch.flags.get(row, ()), *flags.get(row, ())) for row in batch.flags.keys() | flags.keys()}
         return columns, self._odd(batch, rows, decoded)
 

@@ -121,9 +121,10 @@ def _put(pipeline: Pipeline) -> Iterator[str]:
             method = connection.cluster.put_component_template if kind == "component" else connection.indices.put_index_template
             method(name=name, **{key.lstrip("_"): value for key, value in body.items()})
             yield f"{kind} template {name}: put"
-    except elasticsearch.UnsupportedProductError as error:
-        raise HostError("this is not Elasticsearch", "For OpenSearch send what `shipper setup --print` shows.") from error
     except elasticsearch.ApiError as error:
+        # OpenSearch refuses the client's media type with 406, before the client could see that it is another product.
+        if isinstance(error, elasticsearch.UnsupportedProductError) or error.status_code == 406:
+            raise HostError("this is not Elasticsearch", "For OpenSearch send what `shipper setup --print` shows.") from error
         raise HostError(f"Elasticsearch refused: {error.status_code} {error.message}") from error
     except elasticsearch.TransportError as error:
         raise HostError(f"Elasticsearch cannot be reached: {error.message}", f"Hosts: {', '.join(_bare(pipeline))}") from error

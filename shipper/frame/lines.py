@@ -37,19 +37,19 @@ class Lines:
         if not end:
             return Cut(b"", 0, base)
         block = data if end == len(data) else data[:end]
-        count = plain(block, base)
-        return Cut(block, count, base + end) if count else _cut_carefully(block, base)
+        rows = plain(block, base)
+        return Cut(block, len(rows), base + end, rows=rows) if rows else _cut_carefully(block, base)
 
 
-def plain(block: bytes, base: int) -> int:
-    """The number of records where every line of `block` is one exactly as it stands, else 0."""
+def plain(block: bytes, base: int) -> list[bytes]:
+    """The records where every line of `block` is one exactly as it stands, else none."""
     # Searching for two newlines in a row is slower than splitting and looking for an empty row among the results.
     rows = block.split(b"\n")
     if rows.pop() or b"" in rows:
-        return 0
+        return []
     if b"\0" in block or (b"\r" in block and b"\r\n" in block) or (base == 0 and block.startswith(_BOM)):
-        return 0
-    return len(rows) if is_utf8(block) else 0
+        return []
+    return rows if is_utf8(block) else []
 
 
 def is_utf8(block: bytes) -> bool:

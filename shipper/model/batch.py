@@ -6,13 +6,13 @@ RULES
 - In `block` every row is followed by one newline. Where `ends` is None no row contains a newline itself, so that the block
   may be split at them; otherwise `ends[i]` is the position of the newline that ends row i.
 - Each row has an origin: [start, stop) in bytes of the source (decompressed, before transcoding), terminator included.
-  `starts`/`stops` hold it; where both are None the rows are contiguous lines of the source, the first at `base`.
 - `Batch` holds unredacted bytes and must not be logged, decoded or stored. Only `shipper.redact.gate` makes a `SafeBatch`.
 """
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, repeat
+from operator import add
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,7 +37,7 @@ class Stream(msgspec.Struct, frozen=True):
 class Batch:
     """Framed, unredacted rows of one stream. Owned by the chain once handed over; `block` is never mutated."""
 
-    __slots__ = ("base", "block", "count", "ends", "extras", "flags", "starts", "stops", "stream", "times")
+    __slots__ = ("base", "block", "count", "ends", "extras", "flags", "rows", "starts", "stops", "stream", "times")
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class Batch:
         self.block = block
         self.count = count
         self.base = base
-        self.starts: Sequence[int] | None
-        self.stops: Sequence[int] | None
-        self.starts, self.stops = origin if origin is not None else (None, None)
+        self.rows: list[bytes] | None = None
+        """The rows as a list, where the frame had to make it anyway; the gate takes it over, patched."""
+        self.starts, self.stops = origin if origin is not None else contiguous(block.split(b"\n")[:count], base)
         self.ends: Sequence[int] | None = None
         self.flags: dict[int, tuple[str, ...]] = {}
         """Marks of the frame by row: `truncated`, `unterminated`, `invalid_utf8`, `partial`."""
@@ -66,20 +66,15 @@ class Batch:
     @property
     def span(self) -> tuple[int, int]:
         """The first and last byte of the source this batch settles, [start, stop)."""
-        if self.starts is None or self.stops is None:
-            return self.base, self.base + len(self.block)
         return self.starts[0], max(self.stops)
 
 
 class SafeBatch:
-    """What the gate returns: the same rows, redacted. The raw block is not reachable from it.
-
-    `edits` says where the block changed its length, as (position in this block, bytes gained), in order of position: from it
-    and the rows' lengths the origin of contiguous lines is computed, which spares one split of the raw block.
-    """
+    """What the gate returns: the same rows, redacted. The raw block is not reachable from it."""
 
     __slots__ = (
-        *("base", "block", "count", "dropped", "edits", "ends", "flags", "marks", "masked", "starts", "stops", "stream", "times"),
+        *("base", "block", "count", "dropped", "edits", "ends", "flags", "marks", "masked", "rows", "starts", "stops", "stream"),
+        "times",
     )
 
     def __init__(self, source: Batch, block: bytes, edits: list[tuple[int, int]]) -> None:
@@ -92,7 +87,10 @@ class SafeBatch:
         self.ends: Sequence[int] | None = source.ends
         self.flags = dict(source.flags)
         self.times = source.times
+        self.rows: list[bytes] | None = None
+        """The rows of `block` as a list, where the gate has it."""
         self.edits = edits
+        """Where the block was changed, as (position in this block, bytes gained), in order of position."""
         self.dropped: dict[int, str] = {}
         """Rows that a rule drops whole, with the reason `redacted:<rule>`; their bytes in the block are `{}`."""
         self.masked: dict[str, int] = {}
@@ -100,25 +98,11 @@ class SafeBatch:
         self.marks: frozenset[str] = frozenset()
         """Names of the guard patterns that fired somewhere in the block (see `Gate`)."""
 
-    def origin(self, lengths: list[int]) -> tuple[Sequence[int], Sequence[int]]:
-        """Return (starts, stops) of all rows; `lengths` are those of the rows in this block, newline included. O(rows)."""
-        if self.starts is not None and self.stops is not None:
-            return self.starts, self.stops
-        if self.edits:
-            lengths = self._source_lengths(lengths)
-        bounds = list(accumulate(lengths, initial=self.base))
-        return bounds[:-1], bounds[1:]
 
-    def _source_lengths(self, lengths: list[int]) -> list[int]:
-        """Lengths of the rows as they were before the gate edited them."""
-        found = list(lengths)
-        row, end = 0, lengths[0]
-        for position, gained in self.edits:
-            while position >= end:
-                row += 1
-                end += lengths[row]
-            found[row] -= gained
-        return found
+def contiguous(rows: list[bytes], base: int) -> tuple[Sequence[int], Sequence[int]]:
+    """(starts, stops) of rows that are the lines of the source from `base` on, each ended by one newline."""
+    bounds = list(accumulate(map(add, map(len, rows), repeat(1)), initial=base))
+    return bounds[:-1], bounds[1:]
 
 
 def row_bounds(block: bytes, ends: Sequence[int] | None, position: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from itertools import accumulate
 from operator import add
 from typing import TYPE_CHECKING
@@ -51,6 +51,7 @@ class Rebuild:
         """Make the safe batch. `clean` redacts the names of fields that go into flags."""
         block, positions = self._joined()
         safe = SafeBatch(self._batch, block, positions)
+        safe.rows = self._patched()
         safe.masked = self._masked
         safe.marks = marks
         if positions and self._batch.ends is not None:
@@ -78,6 +79,20 @@ class Rebuild:
             at = end
         pieces.append(block[at:])
         return b"".join(pieces), positions
+
+    def _patched(self) -> list[bytes] | None:
+        """The rows as a list, edited, where the frame made one. The list is the batch's: what was raw in it is replaced."""
+        rows, starts, base = self._batch.rows, self._batch.starts, self._batch.base
+        self._batch.rows = None
+        if rows is None or self._batch.ends is not None:
+            return None
+        by_row: dict[int, Edits] = {}
+        for edit in self._edits:
+            by_row.setdefault(bisect_right(starts, base + edit[0]) - 1, []).append(edit)
+        for row, edits in by_row.items():
+            begin = starts[row] - base
+            rows[row] = spliced(rows[row], [(start - begin, end - begin, made) for start, end, made in edits])
+        return rows
 
     def _moved(self, ends: Sequence[int]) -> list[int]:
         gains = [0] * len(ends)

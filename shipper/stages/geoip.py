@@ -102,8 +102,8 @@ class Geoip:
         """Go on without a database that is missing. A broken one is refused all the same."""
         language: str = "en"
         """Language of names: `de`, `en`, `es`, `fr`, `ja`, `pt-BR`, `ru`, `zh-CN`. English where a name is not translated."""
-        cache_max: int = 32_768
-        """Addresses remembered, 0.5 kB each (16 MB when full); one that is not costs 5 to 13 us. When full, those not seen for the longest half are forgotten."""
+        cache_max: int = 65_536
+        """Addresses remembered, 0.5 kB each (32 MB when full); one that is not costs 5 to 13 us. When full, those not seen for the longest half are forgotten."""
 
     def __init__(self, config: Config, resources: Resources) -> None:
         """Open the databases. Raises ComponentError for one that is missing, broken or of a kind without places."""

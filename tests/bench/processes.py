@@ -37,7 +37,9 @@ def run(command: list[str], folder: Path, environment: Mapping[str, str] | None 
     result, output, errors = (folder / name for name in ("cost.json", "stdout", "stderr"))
     with output.open("wb") as out, errors.open("wb") as err:
         measured = [sys.executable, "-S", str(Path(__file__).with_name("measure.py")), str(result), *command]
-        subprocess.run(measured, cwd=ROOT, stdout=out, stderr=err, check=True, env={**os.environ, **(environment or {})})
+        # An installed agent has its bytecode; where the environment forbids writing it, every start would compile it anew.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        subprocess.run(measured, cwd=ROOT, stdout=out, stderr=err, check=True, env={**inherited, **(environment or {})})
     cost = msgspec.json.decode(result.read_bytes(), type=Cost)
     cost.output = output.read_text()
     if cost.exit_code:

@@ -143,9 +143,10 @@ def test_cluster_that_cannot_be_reached_is_named(site: Site) -> None:
     assert "hunter2" not in told.err
 
 
-def test_what_is_not_elasticsearch_is_told_apart(site: Site, cluster: Cluster) -> None:
-    """OpenSearch takes the same documents, but not from this client."""
-    cluster.headers = {}
+@pytest.mark.parametrize(("headers", "status"), [({}, 200), ({}, 406)])
+def test_what_is_not_elasticsearch_is_told_apart(site: Site, cluster: Cluster, headers: dict[str, str], status: int) -> None:
+    """OpenSearch takes the same documents, but not from this client: it lacks a header, or refuses the media type with 406."""
+    cluster.headers, cluster.status = headers, status
     told = shipper("setup", configured(site, hosts=[f"http://{cluster.url}"]).pipeline)
     assert told.code == 1
     assert told.err.startswith("shipper: this is not Elasticsearch\n    For OpenSearch send what `shipper setup --print` shows.")
