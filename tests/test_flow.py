@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from shipper import flow as flows
 from shipper.deliver.traffic import CourierSettings, Failed, Replied
 from shipper.model.errors import HostError
+from shipper.progress.checkpoint import Checkpoint
 from tests.kit import virtual_loop
+from tests.kit.fake_elastic import ModelElastic
 from tests.kit.flow_world import WALL, FlowWorld
 from tests.kit.site import Site
 
@@ -341,3 +344,66 @@ def test_horizon_waits_for_summaries_that_are_held(site: Site) -> None:
         assert account.settled == 100 and account.generated >= 1
 
     virtual_loop.run(scene())
+
+
+def moment(seconds: float) -> str:
+    """An event's time, so many seconds after WALL."""
+    return datetime.fromtimestamp(WALL + seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@pytest.mark.parametrize("downtime_s", [0.0, 2 * 3600.0])
+def test_records_sent_before_a_crash_go_to_the_same_index_after_it(site: Site, downtime_s: float) -> None:
+    """What lay outside the window by the old reference and would lie inside by a new one is judged by the old one again, and refused
+    as the duplicate that it is. When that is settled the reference moves, and what comes then goes where it belongs."""
+    site.configure(route=[{"index": "app"}])
+    ahead = moment(86_400 + 1800)
+    write(site, 20, timestamp=ahead)
+    model = ModelElastic()
+
+    async def crashed() -> Checkpoint:
+        loop = asyncio.get_running_loop()
+        world = FlowWorld(site, once=False)
+        world.output.model = model
+        found: list[Checkpoint] = []
+
+        def fate(post: Any, _: object) -> Failed:
+            found.append(world.checkpoint())
+            return Failed(post.post_id, "cut")
+
+        world.output.fate = fate
+        loop.call_later(5, world.flow.stop, "crash")
+        await world.run()
+        return found[0]
+
+    async def resumed(before: Checkpoint) -> None:
+        loop = asyncio.get_running_loop()
+        world = FlowWorld(site, before=before, once=False, later_s=downtime_s)
+        world.output.model = model
+        loop.call_later(60, lambda: write(site, 5, first=21, timestamp=ahead))
+        loop.call_later(120, world.flow.stop, "done")
+        account = await world.run()
+        assert (account.duplicate, account.created) == (20, 5)
+        assert len(world.moved) == (1 if downtime_s else 0)
+
+    before = virtual_loop.run(crashed())
+    assert not before.horizon["quiet"]
+    virtual_loop.run(resumed(before))
+    assert {index for index, _ in model.arrivals[:20]} == {"app-fallback"}
+    assert {index for index, _ in model.arrivals[20:]} == ({f"app-{ahead[:10].replace('-', '.')}"} if downtime_s else {"app-fallback"})
+
+
+def test_reference_moves_at_once_after_a_run_that_ended_in_good_order(site: Site) -> None:
+    """A run a day, by cron: today's records are judged by today's reference, not by yesterday's."""
+    site.configure(route=[{"index": "app"}])
+    write(site, 5)
+
+    async def run(before: Checkpoint | None, later_s: float) -> tuple[Checkpoint, set[str]]:
+        world = FlowWorld(site, before=before, later_s=later_s)
+        await world.run()
+        return world.checkpoint(), {index for index, _ in world.output.model.documents}
+
+    first, _ = virtual_loop.run(run(None, 0.0))
+    assert first.horizon["quiet"]
+    write(site, 5, first=6, timestamp=moment(3 * 86_400))
+    second, indices = virtual_loop.run(run(first, 3 * 86_400.0))
+    assert indices == {f"app-{moment(3 * 86_400)[:10].replace('-', '.')}"} and second.horizon["quiet"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 from typing import Any
 
@@ -176,4 +177,6 @@ def test_explain_never_shows_a_secret(site: Site, data: st.DataObject) -> None:
     }
     row, cores = data.draw(planted_rows())
     page = explained(site, row + b"\n", redact=redact, stages=[], route=[{"index": "idx"}])
-    assert leaks(page.encode(), cores) == []
+    # Names of rules are no secrets, and the last line tells them: `tailscale-auth-key x1`.
+    rules = re.sub(r"[a-z0-9-]+ x\d+", "", page)
+    assert leaks(rules.encode(), cores) == []

@@ -24,6 +24,7 @@ from shipper.encode.index import Horizon
 from shipper.flow import Flow
 from shipper.progress import checkpoint
 from shipper.source import events
+from shipper.source.events import StreamState
 from shipper.source.tail import Tail
 from tests.kit.fake_elastic import ModelElastic
 from tests.kit.site import Site
@@ -90,14 +91,15 @@ class FlowWorld:
         settings: CourierSettings | None = None,
         before: checkpoint.Checkpoint | None = None,
         once: bool = True,
+        later_s: float = 0.0,
     ) -> None:
+        """`later_s` is how much later than WALL it is at the start."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         pipeline = assembly.read_pipeline(str(site.pipeline), os.environ)
         self.horizon = Horizon(WALL) if before is None else msgspec.convert(before.horizon, Horizon)
-        self.wall_jump = 0.0
         parts = assembly.make_parts(pipeline, assembly.Surroundings(os.environ, "web-1", bytes(32)), self.horizon)
-        parts.wall = lambda: WALL + self.wall_jump + loop.time() - began
+        parts.wall = lambda: WALL + later_s + loop.time() - began
         self.moved: list[tuple[float, int]] = []
         """(when, records in flight) of each move of the horizon."""
         forget = parts.router.forget
@@ -112,7 +114,7 @@ class FlowWorld:
         self.flow = Flow(parts, None, "machine", before)
         rng = random.Random(1)
         outlet = Outlet(Courier(settings, rng.random), self.output, self.letters, self.flow)  # type: ignore[arg-type]
-        numbers = count()
+        numbers = count(0 if before is None else 1000)
         inlets = []
         for source in pipeline.sources:
             config = source.component.config
@@ -120,7 +122,9 @@ class FlowWorld:
             inlets.append(Inlet(tail, FileHands(config, parts.wall), self.flow, loop.time))
         self.flow.connect(inlets, outlet)
         for inlet in inlets:
-            inlet.offer(events.Resume(None))
+            inlet.offer(
+                events.Resume(None if before is None else [msgspec.convert(state, StreamState) for state in before.sources[0]])
+            )
         if once:
             self.flow.drain()
 
@@ -128,6 +132,10 @@ class FlowWorld:
         """Run to the end; returns the account."""
         await self.flow.run(**options)
         return self.flow.ledger.account
+
+    def checkpoint(self) -> checkpoint.Checkpoint:
+        """What a checkpoint would say now."""
+        return checkpoint.decode(self.flow._snapshot(), "")
 
     def check(self) -> None:
         """What holds at every moment."""
