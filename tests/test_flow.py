@@ -389,7 +389,9 @@ def test_records_sent_before_a_crash_go_to_the_same_index_after_it(site: Site, d
     assert not before.horizon["quiet"]
     virtual_loop.run(resumed(before))
     assert {index for index, _ in model.arrivals[:20]} == {"app-fallback"}
-    assert {index for index, _ in model.arrivals[20:]} == ({f"app-{ahead[:10].replace('-', '.')}"} if downtime_s else {"app-fallback"})
+    assert {index for index, _ in model.arrivals[20:]} == (
+        {f"app-{ahead[:10].replace('-', '.')}"} if downtime_s else {"app-fallback"}
+    )
 
 
 def test_reference_moves_at_once_after_a_run_that_ended_in_good_order(site: Site) -> None:

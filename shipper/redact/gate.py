@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from shipper.model.batch import Batch, SafeBatch, row_bounds
 from shipper.model.errors import ComponentError
+from shipper.redact.engine import choose_engine, make_screen
 from shipper.redact.escapes import CANONICAL_GUARD, ESCAPED, canonical, shadow
 from shipper.redact.keys import KeyFinder
 from shipper.redact.packs import chosen_rules
@@ -22,7 +23,7 @@ from shipper.redact.pem import Blocks
 from shipper.redact.rebuild import Rebuild, spliced
 from shipper.redact.rows import KEYS, Redacted, RowRedactor
 from shipper.redact.rule import KeyRule, Rule
-from shipper.redact.screen import DatabaseCache, Hits, Screen, ScreenError, TooManyHitsError, choose_engine, make_screen
+from shipper.redact.screen import DatabaseCache, Hits, Screen, ScreenError, TooManyHitsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Screen: the scan over the whole block that says where to look. Two engines, one answer: the exact check decides.
+"""Screen: the scan over the whole block that says where to look; the contract of its engines. The exact check decides.
 
 RULES
 - An engine reports (end, number) for matches of each screen pattern. Every exact match must contain such an end; an engine may
@@ -8,11 +8,9 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from typing import Protocol
 
-ENGINES = ("hyperscan", "re2")
 HITS_MAX = 1 << 16
 """Hits of one scan; a block that has more is an attack on memory, and is searched row by row without a screen."""
 
@@ -55,33 +53,3 @@ class Screen(Protocol):
     def scan(self, block: bytes) -> tuple[Hits, frozenset[str]]:
         """Return (hits in order of their end, names of guards that fired). Raises TooManyHitsError."""
         ...
-
-
-def choose_engine(wanted: str | None) -> str:
-    """The engine to use: the wanted one, or hyperscan; re2 where Hyperscan cannot be imported.
-
-    Raises ValueError for a name that is neither.
-    """
-    if wanted and wanted not in ENGINES:
-        raise ValueError(f"expected one of {', '.join(ENGINES)}, got {wanted!r}")
-    if wanted == "re2":
-        return "re2"
-    try:
-        import_module("hyperscan")
-    except ImportError:
-        return "re2"
-    return "hyperscan"
-
-
-def make_screen(engine: str, lanes: Sequence[Patterns], guards: Mapping[str, bytes], cache: DatabaseCache | None) -> Screen:
-    """Compile (number, pattern) pairs; each lane is a database of its own, the first one also has the guards.
-
-    Raises ScreenError for a pattern the engine refuses.
-    """
-    if engine == "hyperscan":
-        from shipper.redact.screen_hyperscan import HyperscanScreen
-
-        return HyperscanScreen(lanes, guards, cache)
-    from shipper.redact.screen_re2 import Re2Screen
-
-    return Re2Screen([pair for lane in lanes for pair in lane], guards)

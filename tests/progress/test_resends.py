@@ -19,12 +19,17 @@ def checkpoint(*, quiet: bool | None, streams: str = "ab") -> Checkpoint:
 
 def test_nothing_is_pending_after_a_good_end_or_without_a_former_run() -> None:
     """A crash, and a checkpoint that says nothing of its end, leave what their streams may have sent."""
-    pending = [Resends.after(before).pending for before in (None, checkpoint(quiet=True), checkpoint(quiet=False), checkpoint(quiet=None))]
+    pending = [
+        Resends.after(before).pending
+        for before in (None, checkpoint(quiet=True), checkpoint(quiet=False), checkpoint(quiet=None))
+    ]
     assert pending == [False, False, True, True]
 
 
 @given(st.dictionaries(ids, st.integers(1, 100)), st.lists(st.tuples(ids, st.integers(0, 120))), st.sets(ids))
-def test_pending_is_exactly_while_a_living_stream_is_not_settled_to_its_size(sizes: dict[str, int], settled: list[tuple[str, int]], gone: set[str]) -> None:
+def test_pending_is_exactly_while_a_living_stream_is_not_settled_to_its_size(
+    sizes: dict[str, int], settled: list[tuple[str, int]], gone: set[str]
+) -> None:
     """Law: pending == some stream is alive, and was not taken up or not settled up to the size it had then."""
     resends = Resends("abcd")
     for stream_id, size in sizes.items():

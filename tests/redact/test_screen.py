@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shipper.redact import screen_hyperscan
+from shipper.redact.engine import make_screen
 from shipper.redact.gate import Gate, choose_engine
-from shipper.redact.screen import ScreenError, TooManyHitsError, make_screen
+from shipper.redact.screen import ScreenError, TooManyHitsError
 from shipper.redact.settings import RedactConfig
 from tests.redact.gating import KEY, PACK_RULES, admit, batch, full_gate, rows_of
 from tests.redact.planting import planted_rows
