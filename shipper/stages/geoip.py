@@ -297,9 +297,10 @@ def _opened(config: Geoip.Config, resources: Resources) -> list[Table]:
     for number, path in enumerate(config.databases):
         try:
             table = resources.table(path)
-        except MissingTableError:
-            if config.optional:
+        except ComponentError as error:
+            if config.optional and isinstance(error, MissingTableError):
                 continue
+            error.field = f"databases.{number}"
             raise
         if not database_family(table.kind):
             hint = "use a City, Country, ASN, ISP or Enterprise database"

@@ -64,3 +64,11 @@ def test_console_ends_the_run_when_nobody_reads():
 
     with pytest.raises(HostError):
         show(Closed())
+
+
+def test_console_shows_a_document_as_it_stands_when_a_number_is_beyond_a_double(capsys):
+    """Elasticsearch may take what Python cannot hold; looking at it must not end the run."""
+    document = b'{"a":1e999,"b":"x"}'
+    body = b'{"create":{"_index":"i-2026.02.05","_id":"1"}}\n' + document + b"\n"
+    asyncio.run(Console(Console.Config()).post(Post(1, [body], 1, len(body))))
+    assert document.decode() in capsys.readouterr().out

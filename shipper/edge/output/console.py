@@ -82,7 +82,11 @@ class Console:
     def _pretty(self, action: bytes, document: bytes) -> str:
         """One document: its index, then the fields."""
         index = str(orjson.loads(action)["create"]["_index"])
-        text = _CONTROLS.sub(_escape, orjson.dumps(orjson.loads(document), option=orjson.OPT_INDENT_2).decode())
+        try:
+            shown = orjson.dumps(orjson.loads(document), option=orjson.OPT_INDENT_2)
+        except orjson.JSONDecodeError:  # a number beyond a double: as it stands
+            shown = document
+        text = _CONTROLS.sub(_escape, shown.decode())
         if not self._is_colourful:
             return f"{index}\n{text}\n"
         return f"{_BOLD}{index}{_PLAIN}\n{_KEY.sub(_COLOURED, text)}\n"
