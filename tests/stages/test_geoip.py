@@ -269,7 +269,7 @@ def test_geoip_refuses_a_missing_database_unless_it_is_optional() -> None:
     shelf = Shelf(gone=None, city=Fake("GeoIP2-City", {"1.1.1.1": {"city": {"names": {"en": "Perth"}}}}))
     with pytest.raises(ComponentError, match="no database at gone") as refused:
         stage("gone", "city", resources=shelf)
-    assert "databases" == refused.value.field
+    assert "databases.0" == refused.value.field
     assert "Perth" == client(stage("gone", "city", resources=shelf, optional=True), "1.1.1.1")["geo"]["city_name"]
     assert {"ip": "1.1.1.1"} == client(stage("gone", resources=shelf, optional=True), "1.1.1.1")
 
