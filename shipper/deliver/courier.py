@@ -12,7 +12,8 @@ RULES
 
 THEORY
 - Batching is natural: a post takes whatever is queued when a slot is free, up to `post_bytes_max`. An idle output gets small
-  posts at once, a busy one large ones. How many, and when after failures, is `pace.py`.
+  posts at once, a busy one large ones: beside a post in flight another goes when it is full, or has gathered for `gather_s`
+  (as Nagle's algorithm has it, RFC 896). How many, and when after failures, is `pace.py`.
 - Documents whose own index is blocked wait by themselves; the others go on.
 - 413 and a 400 for a whole request are bisected: halves travel alone until the culprit is alone. A single document is dead
   by 400 only if the destination has understood some request before: else the fault may be ours, and alarms instead.
@@ -91,6 +92,8 @@ class Courier:
         self._burials = Burials()
         self._ids = count(1)
         self._held_bytes = 0
+        self._fresh_bytes = 0
+        self._gathers_until: float | None = None
         self._flying_bytes = 0
         self._post_bytes_max = settings.post_bytes_max
         self._is_cramped = False
@@ -160,7 +163,7 @@ class Courier:
         due = [] if burial_at is None else [burial_at]
         if not (self._is_stopping or self._is_cramped) and len(self._flights) < self._pace.posts_max:
             if self._next_fresh() is not None:
-                due.append(self._pace.resume_at)
+                due.append(max(self._pace.resume_at, self._gathers_until or 0.0))
             elif self._again:
                 due.append(max(self._pace.resume_at, self._again[0][0]))
         return min(due, default=None)
@@ -175,6 +178,7 @@ class Courier:
         """Put a payload at the end of the queue."""
         assert payload.count > 0
         self._held_bytes += len(payload.body) + _PAYLOAD_BYTES
+        self._fresh_bytes += len(payload.body)
         self._fresh.append(Piece(Held(payload, payload.count), range(payload.count)))
 
     def _next_fresh(self) -> Piece | None:
@@ -191,9 +195,10 @@ class Courier:
                     return
                 parcel = heappop(self._again)[3]
             else:
-                pieces = self._load()
+                pieces = self._load() if self._is_worth_a_post(now) else []
                 if not pieces:
                     return
+                self._gathers_until = None
                 parcel = Parcel(pieces, next(self._ids))
             commands.append(self._post(parcel))
 
@@ -202,6 +207,15 @@ class Courier:
         has_room = not self._flights or self._flying_bytes + size <= self._settings.in_flight_bytes_max
         self._is_cramped = not has_room
         return has_room
+
+    def _is_worth_a_post(self, now: float) -> bool:
+        """Whether the queue goes now, or gathers for a while beside what is in flight."""
+        if not self._flights or self._fresh_bytes >= self._post_bytes_max or not self._fresh:
+            self._gathers_until = None
+            return True
+        if self._gathers_until is None:
+            self._gathers_until = now + self._settings.gather_s
+        return now >= self._gathers_until
 
     def _load(self) -> list[Piece]:
         """Take pieces from the queue for one post: whole ones, or as much of the first as goes into a post."""
@@ -217,6 +231,7 @@ class Courier:
             self._fresh.popleft()
             pieces.append(head)
             loaded += head.size
+        self._fresh_bytes -= loaded
         return pieces
 
     def _cut_head(self, head: Piece) -> Piece:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
 import socket
 import threading
+import time
 from collections import Counter
 from urllib.parse import urlsplit
 
@@ -33,6 +35,8 @@ class Proxy:
         """Whether replies are counted and then kept from the agent."""
         self.closed = False
         """Whether connections are closed as soon as they are made, as if there were no node."""
+        self.delay_s = 0.0
+        """How long a piece of a request waits here; with the agent gone by then, it goes nowhere."""
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", free_port()))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -65,6 +69,10 @@ class Proxy:
         rest = b""
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
+                if self.delay_s and not counts:
+                    time.sleep(self.delay_s)
+                    if _is_gone(source):
+                        break
                 if counts:  # before it is passed on: what the agent knows is counted
                     rest = self._count(rest + data)
                 if not (counts and self.muted):
@@ -82,3 +90,9 @@ class Proxy:
                 self.statuses[int(found[1])] += 1
                 end = found.end()
         return data[max(end, len(data) - _KEPT + 1) :]
+
+
+def _is_gone(peer: socket.socket) -> bool:
+    """Whether the other end is closed and has nothing more to say."""
+    readable, _, _ = select.select([peer], [], [], 0)
+    return bool(readable) and not peer.recv(1, socket.MSG_PEEK)

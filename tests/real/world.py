@@ -82,6 +82,8 @@ class Running:
 
     def __init__(self, command: list[str], environment: dict[str, str], output: Path) -> None:
         """Start it; standard output and log go to files beside `output`."""
+        self.expected_to_run = True
+        """Nobody has told it to end yet."""
         self._out, self._log = output.with_suffix(".out"), output.with_suffix(".log")
         with self._out.open("wb") as out, self._log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=log)
@@ -95,19 +97,26 @@ class Running:
         """What it has logged so far."""
         return self._log.read_text(errors="replace")
 
+    def check(self) -> None:
+        """AssertionError if it ended although nobody told it to."""
+        assert self.alive or not self.expected_to_run, f"the agent ended with {self.process.returncode}\n{self.log()[-3000:]}"
+
     def kill(self) -> None:
         """End it with SIGKILL. AssertionError if it had ended by itself."""
-        assert self.alive, f"the agent ended by itself, with {self.process.returncode}\n{self.log()[-3000:]}"
+        self.check()
+        self.expected_to_run = False
         self.process.kill()
         assert self.process.wait(WAIT_S) == -signal.SIGKILL
 
     def stop(self) -> Ended:
         """Ask it to end with SIGTERM, and wait until it did."""
+        self.check()
         self.process.terminate()
         return self.wait()
 
     def wait(self) -> Ended:
         """Wait until it ends."""
+        self.expected_to_run = False
         try:
             code = self.process.wait(WAIT_S)
         except subprocess.TimeoutExpired:
@@ -182,9 +191,11 @@ class World:
         return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        """Poll until `condition` holds."""
+        """Poll until `condition` holds. AssertionError when it takes too long, or an agent ends meanwhile."""
         give_up_at = time.monotonic() + WAIT_S
         while not condition():
+            for agent in self._agents:
+                agent.check()
             if time.monotonic() > give_up_at:
                 words = self._agents[-1].log()[-3000:] if self._agents else ""
                 raise AssertionError(f"waited {WAIT_S:.0f} s for {what}\n{words}")
