@@ -14,6 +14,7 @@ from shipper.deliver.traffic import (
     Accepted,
     CourierSettings,
     Durable,
+    Post,
     Queued,
     Replied,
     Settle,
