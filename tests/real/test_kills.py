@@ -41,7 +41,7 @@ def test_ids_are_exact_when_the_agent_is_killed_while_files_rotate(world: World,
         proxy.delay_s = 0.0
     finally:
         written = writer.stop()
-    world.wait_until(lambda: world.count() >= written, f"{written} documents (seed {SEED})")
+    world.wait_for_ids(written)
     ended = agent.stop()
     print(
         f"seed {SEED}: {written} written, {writer.rotations} rotations, {rotated_while_down} times while down; {proxy.statuses}"

@@ -27,7 +27,7 @@ def test_ids_are_exact_when_the_node_is_stopped_and_started(node: Node, world: W
         world.wait_until(lambda: world.count() > stopped_at, "documents written during the outage")
     finally:
         written = writer.stop()
-    world.wait_until(lambda: world.count() >= written, f"{written} documents")
+    world.wait_for_ids(written)
     ended = agent.stop()
     print(f"{written} written, {writer.rotations} rotations; {ended.messages()}")
     assert ended.code == 0

@@ -201,6 +201,13 @@ class World:
                 raise AssertionError(f"waited {WAIT_S:.0f} s for {what}\n{words}")
             time.sleep(0.05)
 
+    def wait_for_ids(self, written: int) -> None:
+        """Wait until there are `written` documents; then, or when it takes too long, check their ids one by one."""
+        try:
+            self.wait_until(lambda: self.count() >= written, f"{written} documents")
+        finally:
+            check_ids(self.documents(), written)
+
     def close(self) -> None:
         """Kill agents that still run."""
         for agent in self._agents:
