@@ -13,7 +13,7 @@ import ctypes
 import gc
 import sys
 
-KEEP_BYTES = 64 << 20
+KEEP_BYTES = 16 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
