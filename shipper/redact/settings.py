@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shipper.config.fields import ComponentConfig
+from shipper.config.fields import ComponentConfig, Secret
 
 ACTIONS = ("mask", "hash", "partial", "drop_field", "drop_event")
 
@@ -46,7 +46,7 @@ class RedactConfig(ComponentConfig, frozen=True, kw_only=True):
     """Ids of rules to leave out."""
     actions: dict[str, str] = msgspec.field(default_factory=dict)
     """What to do by rule id or pack: mask, hash, partial, drop_field, drop_event."""
-    hash_key: str | None = None
+    hash_key: Secret | None = None
     """Key of the hash action (HMAC-SHA256). Left out, one is made and kept in the state directory."""
     truncate_ips: bool = False
     """Zero the last byte of IPv4 addresses, and all but the first 48 bits of IPv6 addresses."""
