@@ -135,8 +135,10 @@ class Agent:
         pipeline = folder / "bench.yaml"
         city, asn = self._databases.city.resolve(), self._databases.asn.resolve()
         pipeline.write_text(PIPELINE.format(file=file.resolve(), city=city, asn=asn, url=to.url, compression=compression))
-        environment = {"SHIPPER_STATE": str(folder / "state"), "SHIPPER_PROFILE_STEPS": "1" if steps else ""}
-        cost = run([*agent_command(), "run", "--once", "--json", str(pipeline)], folder, environment)
+        # Compiled rules are kept where the agent's own state is: there they are warm; the progress of each run is its own.
+        environment = {"SHIPPER_STATE": str(self._folder / "warm"), "SHIPPER_PROFILE_STEPS": "1" if steps else ""}
+        command = [*agent_command(), "run", "--once", "--json", "--state", str(folder / "state"), str(pipeline)]
+        cost = run(command, folder, environment)
         account = json.loads(cost.output.strip().splitlines()[-1]) if cost.output.strip() else {}
         return cost, account
 
