@@ -19,6 +19,7 @@ import msgspec
 
 from shipper.decode import timestamp
 from shipper.encode import document, index
+from shipper.model.batch import split_rows
 
 if TYPE_CHECKING:
     from shipper.model.batch import Batch, SafeBatch
@@ -182,14 +183,7 @@ class Chain:
 def content_ids(batch: Batch, key: bytes) -> list[bytes]:
     """A keyed hash (BLAKE2b, RFC 7693) of each framed record before redaction: equal records have equal ids, which tell nothing."""
     secret = hashlib.sha256(key).digest()
-    return [hashlib.blake2b(row, key=secret, digest_size=16).hexdigest().encode() for row in _rows(batch)]
-
-
-def _rows(batch: Batch) -> list[bytes]:
-    if batch.ends is None:
-        return batch.block.split(b"\n")[: batch.count]
-    starts = [0, *(end + 1 for end in batch.ends[:-1])]
-    return [batch.block[start:end] for start, end in zip(starts, batch.ends, strict=True)]
+    return [hashlib.blake2b(row, key=secret, digest_size=16).hexdigest().encode() for row in split_rows(batch.block, batch.ends)]
 
 
 class _SafeExtras(dict[bytes, bytes]):

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shipper.config.fields import ComponentConfig
-from shipper.model.batch import row_bounds
+from shipper.model.batch import row_bounds, split_rows
 from shipper.model.columns import Columns, Values
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Json:
 
     def decode(self, batch: SafeBatch) -> tuple[Columns, set[int]]:
         """Return the columns, with the rows' origin, and the odd rows. Never raises for what a record holds."""
-        rows = batch.rows if batch.rows is not None else split_rows(batch)
+        rows = batch.rows if batch.rows is not None else split_rows(batch.block, batch.ends)
         decoded = self._decode_fast(batch, rows)
         flags: dict[int, tuple[str, ...]] = {}
         if decoded is not None:
@@ -232,16 +232,6 @@ def _dotted(member: str) -> bytes:
     """The dotted spellings that would collide. `log.level` beside our object `log` does not (ECS loggers write it)."""
     ours = {"log": rb"log\.(?:offset|file)", "host": rb"host\.name"}
     return ours.get(member) or re.escape(member.encode()) + rb"\."
-
-
-def split_rows(batch: SafeBatch) -> list[bytes]:
-    """The rows of a block, without their newlines."""
-    if batch.ends is None:
-        rows = batch.block.split(b"\n")
-        rows.pop()
-        return rows
-    starts = [0, *(end + 1 for end in batch.ends[:-1])]
-    return [batch.block[start:end] for start, end in zip(starts, batch.ends, strict=True)]
 
 
 def within(value: object, path: Sequence[str]) -> object:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime, timedelta
-from itertools import repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, cast
 
@@ -188,8 +187,3 @@ def first_present(columns: Iterable[Sequence[object]]) -> Sequence[object]:
         else:
             best = [there if there is not None else spare for there, spare in zip(best, other, strict=True)]
     return best
-
-
-def seconds_to_days(seconds: Sequence[int]) -> list[int]:
-    """Days since 1970-01-01 of each second."""
-    return list(map(int.__floordiv__, seconds, repeat(86_400)))

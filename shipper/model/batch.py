@@ -105,6 +105,16 @@ def contiguous(rows: list[bytes], base: int) -> tuple[Sequence[int], Sequence[in
     return bounds[:-1], bounds[1:]
 
 
+def split_rows(block: bytes, ends: Sequence[int] | None) -> list[bytes]:
+    """The rows of a block, without the newline that ends each."""
+    if ends is None:
+        rows = block.split(b"\n")
+        rows.pop()
+        return rows
+    starts = [0, *(end + 1 for end in ends[:-1])]
+    return [block[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
 def row_bounds(block: bytes, ends: Sequence[int] | None, position: int) -> tuple[int, int]:
     """Return [start, end) of the row that holds `position`, the ending newline not included."""
     if ends is None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.decode.json import RESERVED, Json, split_rows
-from shipper.model.batch import SafeBatch
+from shipper.decode.json import RESERVED, Json
+from shipper.model.batch import SafeBatch, split_rows
 from shipper.model.columns import Columns
 from tests.kit.records import FIELDS, MARKER, NO_OBJECTS, ODD_OBJECTS, STREAM, PlainGate, batch_of, objects, rows
 
@@ -237,7 +237,7 @@ def test_an_object_over_several_lines_is_one_row_when_the_frame_says_so(separato
     batch.ends = [len(pretty), len(pretty) + 1 + len(empty), len(batch.block) - 1]
     batch.starts, batch.stops = [5, 50, 70], [50, 60, 99]
     safe_batch = PlainGate(decoder().guards).admit(batch)
-    assert split_rows(safe_batch) == [pretty, empty, trace]
+    assert split_rows(safe_batch.block, safe_batch.ends) == [pretty, empty, trace]
     columns, odd = decoder().decode(safe_batch)
     assert columns.column("level") == ["x", None, None]
     assert json.loads(columns.rows[0] + b"}") == {"level": "x", "a": 1}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.decode.timestamp import CACHE_MAX, Timeline, Times, first_present, parse, seconds_to_days, stamp
+from shipper.decode.timestamp import CACHE_MAX, Timeline, Times, first_present, parse, stamp
 
 NOON = 1_770_301_845
 """2026-02-05T14:30:45Z."""
@@ -176,11 +176,6 @@ def test_a_column_goes_on_as_the_same_object_when_it_is_the_only_one() -> None:
     full, empty = ["x", "y"], [None, None]
     assert first_present([full, empty]) is full
     assert first_present([empty, full]) is full
-
-
-def test_days_are_counted_down_before_1970() -> None:
-    """Rounded towards the past."""
-    assert seconds_to_days([-1, 0, 86_399, 86_400]) == [-1, 0, 0, 1]
 
 
 def test_a_stamp_has_three_digits_at_least() -> None:
