@@ -42,7 +42,7 @@ def test_everything_arrives_when_requests_are_too_large(narrow: World) -> None:
     texts = [hard_to_compress(rng, rng.choice((100, 2_000, 60_000))) for _ in range(400)]
     assert sum(map(len, texts)) > 4 * MIB
     for turn, compression in enumerate(("none", "gzip")):
-        narrow.configure(compression=compression)
+        narrow.configure(compression=compression, post_size="4MiB", in_flight="16MiB")
         first = turn * len(texts) + 1
         narrow.write((record(number, text) for number, text in enumerate(texts, first)), f"{compression}.log")
         ended = narrow.once()
@@ -50,7 +50,7 @@ def test_everything_arrives_when_requests_are_too_large(narrow: World) -> None:
         assert ended.messages()["delivery: split"] > 0, compression
         check_ids(narrow.documents(), first + len(texts) - 1)
 
-    narrow.configure(compression="none")
+    narrow.configure(compression="none", post_size="4MiB", in_flight="16MiB")
     too_large = hard_to_compress(rng, MIB)[: MIB - 200]  # with what the agent adds it is over 1 MiB
     narrow.write([record(801, "before"), record(802, too_large), record(803, "after")], "large.log")
     ended = narrow.once(1)
