@@ -83,21 +83,58 @@ class Address(str):
     @classmethod
     def from_config(cls, value: object) -> Self:
         """Take `host:port`."""
-        found = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
-        if not found or int(found[1]) > PORT_MAX:
+        if not isinstance(value, str) or not _is_address(value):
             raise ValueError(f"expected {cls.expected}, got {shown(value)}")
         return cls(value)
+
+
+class Endpoint(str):
+    """Where a source listens: `127.0.0.1:24224` (TCP), `udp:127.0.0.1:514`, `unix:/run/app.sock`, `unixgram:/dev/log`."""
+
+    __slots__ = ()
+    expected = "an address such as 127.0.0.1:24224, udp:127.0.0.1:514, unix:/run/app.sock or unixgram:/dev/log"
+
+    @property
+    def transport(self) -> str:
+        """`tcp`, `udp`, `unix` (a stream) or `unixgram` (datagrams)."""
+        found = self.partition(":")[0]
+        return found if found in _TRANSPORTS else "tcp"
+
+    @property
+    def path(self) -> str:
+        """The path of a unix socket, absolute; an empty text for the others."""
+        return self.partition(":")[2] if self.transport.startswith("unix") else ""
+
+    @property
+    def address(self) -> Address:
+        """Host and port, of what is no unix socket."""
+        return Address(self.removeprefix("udp:").removeprefix("tcp:"))
+
+    @classmethod
+    def from_config(cls, value: object) -> Self:
+        """Take an address."""
+        if isinstance(value, str):
+            made = cls(value)
+            if made.path.startswith("/") or (not made.transport.startswith("unix") and _is_address(made.address)):
+                return made
+        raise ValueError(f"expected {cls.expected}, got {shown(value)}")
 
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZE_UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 RATE_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 PORT_MAX = 65535
+_TRANSPORTS = ("tcp", "udp", "unix", "unixgram")
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)"
 _DURATION = re.compile(rf"([+-]?){_NUMBER}\s*(ms|s|m|h|d)")
 _SIZE = re.compile(rf"{_NUMBER}\s*(B|[kK]B|MB|GB|KiB|MiB|GiB)?")
 _RATE = re.compile(rf"{_NUMBER}\s*(B|[kK]B|MB|GB|KiB|MiB|GiB)?\s*/\s*(s|m|h)")
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})")
+
+
+def _is_address(text: str) -> bool:
+    found = _ADDRESS.fullmatch(text)
+    return found is not None and int(found[1]) <= PORT_MAX
 
 
 def duration(text: str) -> Duration:
