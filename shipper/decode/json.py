@@ -15,31 +15,32 @@ THEORY
 `msgspec`'s `decode_lines` into a Struct of the wanted fields reads a block in one call, but it is not about lines: blank rows
 vanish, two objects on a line give two, a value may span lines. It is trusted where every row begins with `{` and ends with `}`
 and the counts agree; two faults cannot cancel out then, since a value that goes on over a line end needs a comma or a colon
-there. Otherwise the rows are decoded one by one, and those that are no object are rewritten.
+there. Otherwise the rows are decoded one by one, and those that are no object are rewritten. How rows begin and end the gate
+sees on its way (`guards`), at a tenth of what it costs to look at each.
+Structs become columns all at once, by one transposition: half the price of a getter for each.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shipper.config.fields import ComponentConfig
-from shipper.model.batch import row_bounds, split_rows
+from shipper.model.batch import split_rows
 from shipper.model.columns import Columns, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from shipper.model.batch import SafeBatch
 
 RESERVED = ("log", "host", "shipper")
 """Members that every document gets from us."""
-_FIRST, _LAST, _BUT_LAST = itemgetter(0), itemgetter(-1), itemgetter(slice(0, -1))
-_OPEN, _CLOSE = ord("{"), ord("}")
+_BUT_LAST = itemgetter(slice(0, -1))
 _STAMP = "@timestamp"
 _PAIR = rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE = re.compile(rb"\\(?:%b|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)" % _PAIR, re.DOTALL)
@@ -66,10 +67,7 @@ class Json:
         wanted = {*self._reads, *(name.split(".")[0] for name in self._reads), _STAMP}
         self._slim_decoder = msgspec.json.Decoder(self._struct([member for member in members if member in wanted]))
         self._clash_decoder = msgspec.json.Decoder(self._struct(self._clashing, msgspec.Raw))
-        self._getters: dict[str, Callable[[list[Any]], Values]] = {name: self._getter(name) for name in self._reads}
         self._dotted = re.compile(rb'"(?:%b)' % b"|".join(_dotted(member) for member in self._clashing))
-        self._clash_getters = [attrgetter(self._names[member]) for member in self._clashing]
-        self._stamp_getter = attrgetter(self._names[_STAMP])
 
     def _struct(self, members: Iterable[str], kind: type = object) -> Any:
         """A type that takes these members of a record and passes over the others."""
@@ -80,46 +78,33 @@ class Json:
             gc=False,
         )
 
-    def _getter(self, name: str) -> Callable[[list[Any]], Values]:
-        direct = attrgetter(self._names[name])
-        if name in self._noticed:
-            return lambda rows: _none_for_unset(list(map(direct, rows)))
-        if "." not in name:
-            return lambda rows: list(map(direct, rows))
-        outer, *path = name.split(".")
-        whole = attrgetter(self._names[outer])
-
-        def reach(rows: list[Any]) -> Values:
-            return [dotted if (dotted := direct(row)) is not None else within(whole(row), path) for row in rows]
-
-        return reach
-
     def decode(self, batch: SafeBatch) -> tuple[Columns, set[int]]:
         """Return the columns, with the rows' origin, and the odd rows. Never raises for what a record holds."""
         rows = batch.rows if batch.rows is not None else split_rows(batch.block, batch.ends)
-        decoded = self._decode_fast(batch, rows)
+        marks = batch.marks | _marks_of_changes(batch.changed, rows) if batch.changed else batch.marks
+        decoded = self._decode_fast(batch, rows, marks)
         flags: dict[int, tuple[str, ...]] = {}
         if decoded is not None:
             rows = list(map(_BUT_LAST, rows))
         else:
             rows, decoded, flags = self._decode_carefully(rows)
-        columns = Columns(batch.stream.id, rows, _Fields(self._getters, decoded))
+        raw = _columns(decoded, self._names)
+        columns = Columns(batch.stream.id, rows, _Fields(raw))
         columns.starts, columns.stops = batch.starts, batch.stops
         columns.flags = {row: (*batch.flags.get(row, ()), *flags.get(row, ())) for row in batch.flags.keys() | flags.keys()}
-        return columns, self._odd(batch, rows, decoded)
+        return columns, self._odd(batch, marks, rows, raw)
 
-    def _odd(self, batch: SafeBatch, rows: list[bytes], decoded: list[Any]) -> set[int]:
+    def _odd(self, batch: SafeBatch, marks: frozenset[str], rows: list[bytes], raw: dict[str, Values]) -> set[int]:
         """Rows that cannot take a splice: a member of ours is there already, also spelt with dots, or there is none at all."""
         odd: set[int] = set()
-        marks = batch.marks | _marks_of_edits(batch) if batch.edits else batch.marks
         if not marks.isdisjoint(("clash", "escapes")):
             # The slim rows do not have these members; those of the careful way do.
-            full = decoded if isinstance(decoded[0], self._row) else self._clash_decoder.decode_lines(batch.block)
-            for getter in self._clash_getters:
-                odd.update(row for row, value in enumerate(map(getter, full)) if value is not msgspec.UNSET)
+            whole = raw if raw.keys() >= set(self._clashing) else _columns(self._clash_decoder.decode_lines(batch.block), self._names)
+            for name in self._clashing:
+                odd.update(row for row, value in enumerate(whole[name]) if value is not msgspec.UNSET)
         if not marks.isdisjoint(("stamped", "escapes")):
             # There, but null: the column cannot tell it from one that is not there.
-            odd.update(row for row, value in enumerate(map(self._stamp_getter, decoded)) if value is None)
+            odd.update(row for row, value in enumerate(raw[_STAMP]) if value is None)
         if "dotted" in marks:
             odd.update(number for number, row in enumerate(rows) if self._dotted.search(row))
         if "spaced" in marks or b"{" in rows:
@@ -130,7 +115,8 @@ class Json:
     def guards(self) -> dict[str, bytes]:
         """Patterns the gate looks for on its way, so that `decode` need not: see `_odd`.
 
-        `escapes` stands for names that are written with escapes, which the other patterns do not see.
+        `escapes` stands for names that are written with escapes, which the other patterns do not see; `ragged` for rows that do
+        not end as an object does, or that another follows which does not begin as one.
         """
         names = b"|".join(re.escape(member.encode()) for member in self._clashing)
         return {
@@ -139,19 +125,18 @@ class Json:
             "stamped": rb'"@timestamp"',
             "spaced": rb"\{[ \t\r\n]",
             "escapes": rb"\\u00[0-7]",
+            "ragged": rb"[^}]\n|\n[^{]",
         }
 
-    def _decode_fast(self, batch: SafeBatch, rows: list[bytes]) -> list[Any] | None:
+    def _decode_fast(self, batch: SafeBatch, rows: list[bytes], marks: frozenset[str]) -> list[Any] | None:
         """The whole block in one call; None where it cannot be trusted."""
-        if batch.ends is not None:
+        if batch.ends is not None or "ragged" in marks or not batch.block.startswith(b"{"):
             return None
         try:
-            if bytes(map(_FIRST, rows)).count(_OPEN) != batch.count or bytes(map(_LAST, rows)).count(_CLOSE) != batch.count:
-                return None
             decoded: list[Any] = self._slim_decoder.decode_lines(batch.block)
-        except (IndexError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
-        return decoded if len(decoded) == batch.count else None
+        return decoded if len(decoded) == len(rows) else None
 
     def _decode_carefully(self, split: list[bytes]) -> tuple[list[bytes], list[Any], dict[int, tuple[str, ...]]]:
         """Row by row, with rows that are no object rewritten."""
@@ -188,36 +173,50 @@ class Json:
 
 
 class _Fields(dict[str, Values]):
-    """Columns by name, each made when it is first asked for."""
+    """Columns by name, each made of the decoded ones when it is first asked for."""
 
-    def __init__(self, getters: Mapping[str, Callable[[list[Any]], Values]], decoded: list[Any]) -> None:
+    def __init__(self, raw: dict[str, Values]) -> None:
         super().__init__()
-        self._getters, self._decoded = getters, decoded
+        self._raw = raw
 
     def __missing__(self, name: str) -> Values:
-        self[name] = self._getters[name](self._decoded)
-        return self[name]
+        column = _none_for_unset(self._raw[name])
+        if "." in name:
+            outer, *path = name.split(".")
+            whole = _none_for_unset(self._raw[outer])
+            column = [own if own is not None else within(value, path) for own, value in zip(column, whole, strict=True)]
+        self[name] = column
+        return column
 
 
-def _marks_of_edits(batch: SafeBatch) -> set[str]:
+def _columns(decoded: list[Any], names: dict[str, str]) -> dict[str, Values]:
+    """Structs of one type, transposed: name of the member -> its values; what was not there is None, or UNSET."""
+    if not decoded:
+        return dict.fromkeys(names, ())
+    values = dict(zip(decoded[0].__struct_fields__, zip(*map(msgspec.structs.astuple, decoded), strict=True), strict=True))
+    return {name: values[attribute] for name, attribute in names.items() if attribute in values}
+
+
+def _marks_of_changes(changed: Sequence[int], rows: list[bytes]) -> frozenset[str]:
     """Marks of what the gate wrote: it looked for the guards before. Its marker has a member of ours; a row may be emptied."""
     marks = set()
-    for position, gained in batch.edits:
-        if batch.block.startswith(b'{"shipper":', position):
+    for number in changed:
+        row = rows[number]
+        if not (row.startswith(b"{") and row.endswith(b"}")):
+            marks.add("ragged")
+        elif row.startswith(b'{"shipper":'):
             marks.add("clash")
-        if gained < 0:
-            start, end = row_bounds(batch.block, batch.ends, position)
-            if not batch.block[start + 1 : end - 1].strip():
-                marks.add("spaced")
-    return marks
+        elif not row[1:-1].strip():
+            marks.add("spaced")
+    return frozenset(marks)
 
 
-def _none_for_unset(values: list[Any]) -> list[Any]:
+def _none_for_unset(values: Values) -> list[Any]:
     """What is not there reads as None."""
     absent = values.count(msgspec.UNSET)
     if absent == len(values):
         return [None] * absent
-    return [None if value is msgspec.UNSET else value for value in values] if absent else values
+    return [None if value is msgspec.UNSET else value for value in values] if absent else list(values)
 
 
 def _integer(digits: str) -> int | float:

@@ -33,6 +33,8 @@ import maxminddb
 from shipper.model.errors import ComponentError
 from shipper.stages.geoip import MissingTableError, database_family
 
+_SINGLE = 128
+"""Longer than any prefix of an answer: it holds for the one address."""
 COPY_BYTES_MAX = 512 << 20
 """The largest database that is copied; GeoIP2-Enterprise, the largest of MaxMind's, has some 300 MB."""
 SAMPLE_STARTS = 64
@@ -77,7 +79,7 @@ class MmdbTable:
         """Why the newest version of the file is not in use, or the last failed lookup; empty when all is well."""
         self.failures = 0
         """Lookups that met bad data in spite of the check."""
-        self._find: Callable[[str], object] = _nothing
+        self._find: Callable[[str], tuple[object, int]] = _nothing
         self.signature: Signature | None = None
         """Of the version in use."""
         self.seen: Signature | None = None
@@ -85,24 +87,24 @@ class MmdbTable:
         self.judged: Signature | None = None
         """Of the last version that was taken or refused, so that none is judged twice."""
 
-    def get(self, address: str) -> Mapping[str, Any] | None:
-        """The record for an address, or None; None too where the file turns out damaged there, counted in `failures`.
+    def find(self, address: str) -> tuple[Mapping[str, Any] | None, int]:
+        """See `stages.stage.Table`. None and the single address where the file turns out damaged there, counted in `failures`.
 
         Raises ValueError for what is not an address, and for an IPv6 address where the database has IPv4 only.
         """
         try:
-            found = self._find(address)
+            found, prefix = self._find(address)
         except DAMAGED as error:
             self.failures += 1
             self.fault = f"damaged record: {error}"
-            return None
-        return found if isinstance(found, dict) else None
+            return None, _SINGLE
+        return found if isinstance(found, dict) else None, prefix
 
     def take(self, reader: maxminddb.Reader, signature: Signature) -> None:
         """Answer from `reader` from now on. The old one is closed when its last lookup is done."""
         metadata = reader.metadata()
         self.kind, self.built_at = metadata.database_type, metadata.build_epoch
-        self._find = reader.get
+        self._find = reader.get_with_prefix_len
         self.signature = self.seen = self.judged = signature
         self.fault = ""
         self.generation += 1
@@ -206,8 +208,9 @@ def packaged_database(name: str) -> Path | None:
     return found if found.is_file() else None
 
 
-def _nothing(address: str) -> None:
+def _nothing(address: str) -> tuple[None, int]:  # noqa: ARG001  the form of a lookup
     """Stand in for a lookup until a table has its first reader."""
+    return None, _SINGLE
 
 
 def _signature(path: Path) -> Signature | None:

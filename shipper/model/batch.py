@@ -73,11 +73,11 @@ class SafeBatch:
     """What the gate returns: the same rows, redacted. The raw block is not reachable from it."""
 
     __slots__ = (
-        *("base", "block", "count", "dropped", "edits", "ends", "flags", "marks", "masked", "rows", "starts", "stops", "stream"),
+        *("base", "block", "changed", "count", "dropped", "ends", "flags", "marks", "masked", "rows", "starts", "stops", "stream"),
         "times",
     )
 
-    def __init__(self, source: Batch, block: bytes, edits: list[tuple[int, int]]) -> None:
+    def __init__(self, source: Batch, block: bytes, changed: list[int]) -> None:
         """Only the gate calls this (tests/test_tidy.py holds it)."""
         self.stream = source.stream
         self.block = block
@@ -89,8 +89,8 @@ class SafeBatch:
         self.times = source.times
         self.rows: list[bytes] | None = None
         """The rows of `block` as a list, where the gate has it."""
-        self.edits = edits
-        """Where the block was changed, as (position in this block, bytes gained), in order of position."""
+        self.changed = changed
+        """Numbers of the rows that the gate changed, in order."""
         self.dropped: dict[int, str] = {}
         """Rows that a rule drops whole, with the reason `redacted:<rule>`; their bytes in the block are `{}`."""
         self.masked: dict[str, int] = {}

@@ -115,10 +115,11 @@ class Gate:
                 at += 1
             if start in done:
                 continue
-            outcome = self._rows.redact(block[start:end], row_hits)
+            row = block[start:end]
+            outcome = self._rows.redact(row, row_hits)
             if outcome.open_block >= 0:
                 raise _SpreadError
-            rebuild.take(start, outcome)
+            rebuild.take(start, end, row, outcome)
         return rebuild.finished(marks - {_ESCAPES}, self.text)
 
     def _rewrite_escapes(self, batch: Batch, rebuild: Rebuild) -> frozenset[int]:
@@ -143,7 +144,7 @@ class Gate:
                 outcome = self._rows.redact(row, row_hits)
                 if outcome.open_block >= 0:
                     raise _SpreadError
-                rebuild.take_rewritten(start, end, row, outcome)
+                rebuild.take(start, end, row, outcome)
         return frozenset(start for start, _ in places)
 
     def _row_by_row(self, batch: Batch) -> SafeBatch:
@@ -159,7 +160,7 @@ class Gate:
                 self._one_of_stream(batch.stream.id, row, start, rebuild)
             except Exception as error:
                 marker = b'{"shipper":{"gate_error":"%s"}}' % type(error).__name__.encode("ascii", "replace")
-                rebuild.take(start, Redacted(edits=[(0, len(row), marker)], hits=[GATE_ERROR]))
+                rebuild.take(start, end, row, Redacted(edits=[(0, len(row), marker)], hits=[GATE_ERROR]))
         return rebuild.finished(marks - {_ESCAPES}, self.text)
 
     def _one_of_stream(self, stream: str, row: bytes, start: int, rebuild: Rebuild) -> None:
@@ -168,7 +169,7 @@ class Gate:
         scanned, outcome = self._one_row(row, extra)
         if outcome.open_block >= 0:
             self._blocks.begin(stream, shadow(scanned), outcome.open_block)
-        rebuild.take_rewritten(start, start + len(row), scanned, outcome)
+        rebuild.take(start, start + len(row), scanned, outcome)
 
     def _one_row(self, row: bytes, extra: list[tuple[int, int]]) -> tuple[bytes, Redacted]:
         """Scan one row alone: (the row as it was scanned, what is to be done to it)."""

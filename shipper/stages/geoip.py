@@ -12,6 +12,11 @@ RULES
 - Of several databases of one family the first that knows the address answers; Country fills only what City lacks.
 - Cached by the value as it stands in the record, since that is what C iterators can look up. Values that are no strings, or
   longer than an address can be, are not remembered.
+
+THEORY
+A database answers for whole networks, so what is said of a public IPv4 address is remembered for its network: the longest prefix
+of the tables that were asked, within which all of them have one answer. A new address of a known network costs 1 us instead
+of 10. These networks are disjoint, as each table's are.
 """
 
 from __future__ import annotations
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
 
 PLACES_MAX = 4096
 """Cities whose JSON is remembered, some 0.4 kB each."""
+NETWORKS_MAX = 8192
+"""Networks that are remembered, some 0.3 kB each where their places differ."""
 ADDRESS_CHARS_MAX = 80
 """The longest text that can be an address: IPv6 of 45 characters, brackets, port, zone id of 15 (IFNAMSIZ)."""
 FAMILIES = {"Enterprise": "city", "City": "city", "Country": "country", "ASN": "asn", "ISP": "asn"}
@@ -141,6 +148,7 @@ class _Fragments(dict[object, bytes]):
         self._tables = tables
         self._families: dict[str, list[Table]] = {}
         self._places: dict[tuple[object, ...], bytes] = {}
+        self._networks = _Networks()
         self._half = config.cache_max // 2
         self._older: dict[object, bytes] = {}
         self._head = b"," + orjson.dumps(config.target) + b":"
@@ -164,6 +172,7 @@ class _Fragments(dict[object, bytes]):
         for table in self._tables:
             self._families.get(database_family(table.kind), []).append(table)
         self._older = {}
+        self._networks = _Networks()
         self._places.clear()
         self._start()
 
@@ -172,24 +181,35 @@ class _Fragments(dict[object, bytes]):
         self[None] = b""  # rows without the field are common: they need not come by `__missing__`
 
     def _made(self, written: str) -> bytes:
-        text, kind = written, ""
-        if not _is_plain_public(written):
-            address = parsed_address(written)
-            if address is None:
-                return b""
-            text, kind = str(address), address_class(address)
-        place = self._looked_up("city", text)
+        octets = _PLAIN.fullmatch(written)
+        if octets is not None and octets[1] in _PUBLIC:  # in its canonical form, without special purpose: spares most parsing
+            first, second, third, fourth = map(int, octets.groups())
+            number = first << 24 | second << 16 | third << 8 | fourth
+            told = self._networks.find(number)
+            if told is None:
+                told, prefix = self._told(written)
+                self._networks.add(number, prefix, told)
+            return b"".join((self._head, b'{"ip":"', written.encode(), b'"', told))
+        address = parsed_address(written)
+        if address is None:
+            return b""
+        text, kind = str(address).encode(), address_class(address)
+        told = self._told(str(address))[0]
+        named = b',"address_class":"%b"' % kind.encode() if kind else b""
+        return b"".join((self._head, b'{"ip":"', text, b'"', named, told))
+
+    def _told(self, address: str) -> tuple[bytes, int]:
+        """What the tables say of an address, as the end of its fragment; and the prefix of the network that it holds for."""
+        place, prefix = self._looked_up("city", address)
         if "country" not in place or "continent" not in place:  # 4 us saved where the City record has both, as nearly all do
-            place = {**self._looked_up("country", text), **place}
-        network = as_fields(self._looked_up("asn", text) or _part(place, "traits"))
-        parts = [self._head, b'{"ip":"', text.encode(), b'"']
-        if kind:
-            parts += (b',"address_class":"', kind.encode(), b'"')
-        if place and (geo := self._geo(place)):
-            parts += (b',"geo":', geo)
-        if network:
-            parts += (b',"as":', orjson.dumps(network))
-        return b"".join((*parts, b"}"))
+            country, longer = self._looked_up("country", address)
+            place, prefix = {**country, **place}, max(prefix, longer)
+        network, longer = self._looked_up("asn", address)
+        fields = as_fields(network or _part(place, "traits"))
+        parts = [b',"geo":', geo] if place and (geo := self._geo(place)) else []
+        if fields:
+            parts += (b',"as":', orjson.dumps(fields))
+        return b"".join((*parts, b"}")), max(prefix, longer)
 
     def _geo(self, place: Mapping[str, Any]) -> bytes:
         """The ECS `geo` object as JSON; one city's is made once, as most addresses of a network have the same."""
@@ -211,27 +231,50 @@ class _Fragments(dict[object, bytes]):
             made = self._places[key] = orjson.dumps(geo_fields(place, self._language))
         return made
 
-    def _looked_up(self, family: str, address: str) -> Mapping[str, Any]:
+    def _looked_up(self, family: str, address: str) -> tuple[Mapping[str, Any], int]:
+        """The record of the first table that has one, and the longest prefix of those that were asked."""
+        longest = 0
         for table in self._families[family]:
             try:
-                record = table.get(address)
+                record, prefix = table.find(address)
             except ValueError:  # IPv6 asked of a database that has IPv4 only
                 continue
+            longest = max(longest, prefix)
             if record is not None:
-                return record
-        return {}
+                return record, longest
+        return {}, longest
+
+
+class _Networks:
+    """Disjoint IPv4 networks, each with what is said of its addresses. Forgets all when full."""
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        self._told: list[bytes] = []
+
+    def find(self, number: int) -> bytes | None:
+        """What is said of this address; None where its network is not known."""
+        at = bisect_right(self._firsts, number) - 1
+        return self._told[at] if at >= 0 and number <= self._lasts[at] else None
+
+    def add(self, number: int, prefix: int, told: bytes) -> None:
+        """Remember this address's network, of `prefix` bits. It must not be known."""
+        if len(self._firsts) >= NETWORKS_MAX:
+            for known in (self._firsts, self._lasts, self._told):
+                known.clear()
+        size = 1 << (32 - min(32, max(0, prefix)))
+        first = number & -size
+        at = bisect_right(self._firsts, first)
+        self._firsts.insert(at, first)
+        self._lasts.insert(at, first + size - 1)
+        self._told.insert(at, told)
 
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-_PLAIN = re.compile(rf"({_OCTET})\.{_OCTET}\.{_OCTET}\.{_OCTET}", re.ASCII)
+_PLAIN = re.compile(rf"({_OCTET})\.({_OCTET})\.({_OCTET})\.({_OCTET})", re.ASCII)
 _PUBLIC = frozenset(str(octet) for octet in range(1, 224)) - {"10", "100", "127", "169", "172", "192", "198", "203"}
 """First octets without any address of special purpose."""
-
-
-def _is_plain_public(text: str) -> bool:
-    """Whether a text is an IPv4 address in its canonical form that needs no classing: spares most of the parsing."""
-    found = _PLAIN.fullmatch(text)
-    return found is not None and found[1] in _PUBLIC
 
 
 def database_family(kind: str) -> str:

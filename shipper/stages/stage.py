@@ -22,8 +22,11 @@ class Table(Protocol):
     generation: int
     """Grows by one whenever a new version of the file was taken into use: what was cached from it is stale."""
 
-    def get(self, address: str) -> Mapping[str, Any] | None:
-        """The record for an address, or None. Raises ValueError for what is not an address."""
+    def find(self, address: str) -> tuple[Mapping[str, Any] | None, int]:
+        """The record for an address, or None, and the prefix length of the network in which all addresses have this answer.
+
+        In bits of this kind of address, 32 or 128 at most. Raises ValueError for what is not an address.
+        """
         ...
 
 

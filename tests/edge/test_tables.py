@@ -46,7 +46,7 @@ def settle(tables: Tables) -> list[Note]:
 
 def city(table: MmdbTable, address: str = LONDON) -> object:
     """The English name of the address's city."""
-    record = table.get(address)
+    record = table.find(address)[0]
     return record and record["city"]["names"]["en"]
 
 
@@ -111,14 +111,14 @@ def test_table_is_refused_when_the_path_is_a_directory(tmp_path: Path) -> None:
 def test_table_answers_and_tells_its_kind_and_age(path: Path) -> None:
     """Type and build time come from the file's metadata."""
     table = Tables().table(str(path))
-    assert ("London", None) == (city(table), table.get("10.0.0.1"))
+    assert ("London", None) == (city(table), table.find("10.0.0.1")[0])
     assert ("GeoLite2-City", 1_770_245_369, 1, "") == (table.kind, table.built_at, table.generation, table.fault)
 
 
 def test_table_raises_value_error_when_asked_for_no_address(path: Path) -> None:
     """As its protocol says."""
     with pytest.raises(ValueError, match="nonsense"):
-        Tables().table(str(path)).get("nonsense")
+        Tables().table(str(path)).find("nonsense")
 
 
 def test_tables_open_a_path_once_for_all_stages(path: Path) -> None:
@@ -151,12 +151,12 @@ def test_refresh_takes_a_new_version_into_use_when_it_stood_still(path: Path, sc
     tables = Tables(path.parent if scratch else None)
     table = tables.table(str(path))
     tables.refresh()
-    assert table.get(ONLY_BIG) is None
+    assert table.find(ONLY_BIG)[0] is None
     replace(path, BIG)
     assert ([], 1) == (tables.refresh(), table.generation)
     notes = tables.refresh()
     assert [("info", "lookup table reloaded")] == [(note.level, note.message) for note in notes]
-    assert (2, "GeoIP2-City", True) == (table.generation, table.kind, table.get(ONLY_BIG) is not None)
+    assert (2, "GeoIP2-City", True) == (table.generation, table.kind, table.find(ONLY_BIG)[0] is not None)
     assert ([], 2) == (settle(tables), table.generation)
 
 

@@ -88,7 +88,7 @@ def test_admit_returns_the_same_block_when_nothing_fires(engine: str) -> None:
     raw = batch([PASS, b"plain text", b""])
     safe = full_gate(engine).admit(raw)
     assert safe.block is raw.block
-    assert (safe.edits, safe.masked, safe.marks) == ([], {}, frozenset())
+    assert (safe.changed, safe.masked, safe.marks) == ([], {}, frozenset())
 
 
 def test_admit_counts_hits_by_rule_and_leaves_neighbours_alone(engine: str) -> None:

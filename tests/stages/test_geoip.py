@@ -45,11 +45,11 @@ class Fake:
         self.records = records
         self.asked: list[str] = []
 
-    def get(self, address: str) -> Mapping[str, Any] | None:
-        """The record, and the address noted."""
+    def find(self, address: str) -> tuple[Mapping[str, Any] | None, int]:
+        """The record, which holds for the one address; and the address noted."""
         self.asked.append(address)
         found: Mapping[str, Any] | None = self.records.get(address)
-        return found
+        return found, 128
 
 
 class Shelf:
@@ -255,6 +255,33 @@ def test_cache_holds_no_more_than_it_may_and_never_answers_wrongly(seen: list[in
     for number in seen:
         assert f"10.0.0.{number}" == client(geoip, f"10.0.0.{number}")["ip"]
         assert cache_max + 2 >= len(geoip._cache) + len(geoip._cache._older)
+
+
+SHARED = Tables()
+
+
+@given(octets=st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), max_size=60))
+@settings(max_examples=50, deadline=None)
+def test_geoip_says_of_a_network_what_it_says_of_each_address_in_it(octets: list[tuple[int, int]]) -> None:
+    """Whatever was asked before: a stage that has seen the neighbours answers as a new one does."""
+    seen, fresh = stage(resources=SHARED), stage(resources=SHARED)
+    addresses = [f"81.2.{third}.{fourth}" for third, fourth in octets]
+    addresses += [f"2.125.{third}.{fourth}" for third, fourth in octets]
+    for address in addresses:
+        fragment(seen, address)
+    for address in addresses[::7]:
+        fresh._cache.renew()
+        assert fragment(fresh, address) == fragment(seen, address)
+
+
+def test_geoip_asks_once_for_a_network_of_known_prefix() -> None:
+    """The second address of a /24 is answered from memory; the first of the next one is not."""
+    table = Fake("GeoIP2-City", {})
+    table.find = lambda address: (table.asked.append(address), (None, 24))[1]  # type: ignore[method-assign,func-returns-value]
+    geoip = stage("a", resources=Shelf(a=table))
+    for address in ("1.1.1.1", "1.1.1.2", "1.1.2.1", "1.1.1.255"):
+        fragment(geoip, address)
+    assert ["1.1.1.1", "1.1.2.1"] == table.asked
 
 
 def test_cache_keeps_nothing_that_is_no_address_by_its_length() -> None:

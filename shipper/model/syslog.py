@@ -1,0 +1,293 @@
+r"""Syslog: one message to one JSON object, RFC 5424 and the older form of RFC 3164, also as files hold it, without a priority.
+
+RULES
+- Keys are ECS names, dotted: `message`, `@timestamp`, `host.hostname`, `process.name`, `process.pid`, `log.level`,
+  `log.syslog.*` (ECS 8, "Syslog fields"). So they stand beside the `log` and `host` objects of the agent without a clash.
+- What a message does not say gets no key; nothing is invented, neither priority nor host nor time.
+- Text that is no syslog is `message` as a whole, and so is what follows the last part that could be read.
+- No text gets lost: where a part was read and could not be kept as it stands (a date without a year, a day that does not exist,
+  digits below the nanosecond, an element given twice), the message is in `event.original` as it came. Not counted as lost
+  are white space between parts, escapes, and the offset of a time, whose moment is kept.
+- Bytes that are not UTF-8 become the characters of their number, as in files read by lines. NUL, CR and LF at the end belong to
+  the transport (RFC 6587, 3.4.2); the byte order mark of RFC 5424, 6.4 is no part of the text.
+- `process.pid` is a number; a PROCID that is none is `log.syslog.procid`, as an index types the field once for all.
+- A date without a year takes the `year` it is told, or the one nearest to the time of arrival (which makes New Year and the hour
+  that comes twice in autumn right), or stays out.
+
+THEORY
+RFC 3164 describes what was seen, not what is right. Three shapes are common after the date: `host tag[pid]: text` from the
+network, `tag[pid]: text` on /dev/log (glibc has no host there), and `host text`. A first word that ends in a colon is a tag,
+any other word is the host. Dates are `Feb  5 14:30:45`, the same with a fraction or with a year, or ISO 8601 as rsyslog writes.
+All patterns are linear: their repetitions are possessive or cannot match in two ways.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, tzinfo
+from typing import Self
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+FACILITIES = (
+    *("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"),
+    *("ntp", "security", "console", "clock", *(f"local{number}" for number in range(8))),
+)
+"""By code; RFC 5424, table 1, in the short words of syslog.conf."""
+SEVERITIES = ("emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug")
+"""By code; RFC 5424, table 2."""
+COUNTED = re.compile(rb"([1-9][0-9]{0,8}) (?=<[0-9]{1,3}>)")
+"""How a message begins whose length is told (RFC 6587, 3.4.1). A digit alone would take `17 files copied` for one."""
+COUNTED_BEGUN = re.compile(rb"[1-9][0-9]{0,8}(?: (?:<[0-9]{0,3})?)?")
+"""Bytes that may become such a beginning."""
+
+_PRIORITY = re.compile(r"<(0|[1-9][0-9]{0,2})>")
+_ISO = r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]++))?(Z|[+-][0-9]{2}:[0-9]{2})?"
+_STAMP = re.compile(_ISO)
+_HEADER = re.compile(r"([1-9][0-9]{0,2}) (-|[0-9]{4}-[^ ]++) ([^ ]++) ([^ ]++) ([^ ]++) ([^ ]++)(?: |\Z)")
+_DATE = re.compile(r"([A-Z][a-z]{2}) {1,2}([0-9]{1,2})(?: ([0-9]{4}))? ([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]++))?(?: |\Z)")
+_ISO_DATE = re.compile(_ISO + r"(?: |\Z)")
+_TAG = re.compile(r"([^ :\[\]]{1,128}+)(?:\[([^ \]]{1,128}+)\])?:(?: |\Z)")
+_HOST = re.compile(r"([^ \[\]]{0,254}[^ :\[\]])(?: |\Z)")
+_ELEMENT = re.compile(r'\[([^ =\]"]++)((?: ++[^ =\]"]++="[^"\\]*+(?:\\.[^"\\]*+)*+")*+) *+\]', re.DOTALL)
+_PARAMETER = re.compile(r' ++([^ =\]"]++)="([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
+_ESCAPE = re.compile(r'\\(["\\\]])')
+_MONTHS = {
+    name: 1 + number
+    for number, name in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"))
+}
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+_STRAYS = {0xDC80 + byte: 0x80 + byte for byte in range(0x80)}
+_FRACTION_DIGITS = 9
+_CACHED_TIMES = 4096
+_LEAP_YEARS_APART = 8
+
+
+class Timezone(str):
+    """A zone of the tz database, `Europe/Berlin`; as a setting it is refused where the machine does not know it."""
+
+    __slots__ = ()
+    expected = "a time zone such as UTC or Europe/Berlin"
+
+    @property
+    def info(self) -> tzinfo:
+        """The zone. Raises ValueError, OSError or KeyError where it is not known."""
+        return UTC if self == "UTC" else ZoneInfo(self)
+
+    @classmethod
+    def from_config(cls, value: object) -> Self:
+        """Take a name."""
+        if isinstance(value, str):
+            made = cls(value)
+            try:
+                _ = made.info
+            except (ValueError, OSError, KeyError):
+                pass
+            else:
+                return made
+        raise ValueError(f"expected {cls.expected}, got {str(value)[:60]!r}")
+
+
+class Reader:
+    """Reads messages. Holds a cache of times; one for a source or a frame."""
+
+    def __init__(self, timezone: str = "UTC", year: int | None = None) -> None:
+        """`timezone` is that of dates without one, `year` that of dates without one, where it is known."""
+        self._zone = Timezone(timezone).info
+        self._year = year
+        self._times: dict[tuple[str, str, int | None], str | None] = {}
+
+    def row(self, message: bytes, arrival: float | None = None) -> bytes:
+        """One message as a JSON object on one line, UTF-8. `arrival` is in Unix seconds. Never raises for what it holds."""
+        return msgspec.json.encode(self.record(decoded(message), arrival))
+
+    def record(self, text: str, arrival: float | None = None) -> dict[str, object]:
+        """The fields of one message."""
+        priority = _PRIORITY.match(text)
+        if priority is None:
+            return self._read(text, 0, {}, arrival)
+        if int(priority[1]) >= len(_PRIORITY_FIELDS):
+            return {"message": text}
+        fields = _PRIORITY_FIELDS[int(priority[1])].copy()
+        header = _HEADER.match(text, priority.end())
+        if header is not None:
+            return self._read_5424(text, header, fields)
+        return self._read(text, priority.end(), fields, arrival)
+
+    def _read_5424(self, text: str, header: re.Match[str], fields: dict[str, object]) -> dict[str, object]:
+        version, stamp, host, name, process, kind = header.groups()
+        fields["log.syslog.version"] = version
+        told = {"host.hostname": host, "process.name": name, "log.syslog.msgid": kind}
+        fields.update((key, value) for key, value in told.items() if value != "-")
+        if process != "-":
+            _put_process(fields, process)
+        whole = True
+        if stamp != "-":
+            found = _STAMP.fullmatch(stamp)
+            whole = found is not None and self._put_time(fields, self._iso(found[1], found[3]), found[2])
+        data, at, once = structured_data(text, header.end())
+        if data:
+            fields["log.syslog.structured_data"] = data
+        fields["message"] = text[at:].removeprefix("\ufeff")
+        if not (whole and once):
+            fields["event.original"] = text
+        return fields
+
+    def _read(self, text: str, at: int, fields: dict[str, object], arrival: float | None) -> dict[str, object]:
+        """RFC 3164 from its date on; without a date all of it is text."""
+        whole = True
+        if iso := _ISO_DATE.match(text, at):
+            whole = self._put_time(fields, self._iso(iso[1], iso[3]), iso[2])
+            at = _put_origin(fields, text, iso.end())
+        elif date := _DATE.match(text, at):
+            month, day, year, clock, fraction = date.groups()
+            seconds = self._local(f"{month} {day} {clock}", int(year) if year else self._year, arrival)
+            whole = self._put_time(fields, seconds, fraction)
+            at = _put_origin(fields, text, date.end())
+        fields["message"] = text[at:]
+        if not whole:
+            fields["event.original"] = text
+        return fields
+
+    def _put_time(self, fields: dict[str, object], seconds: str | None, fraction: str | None) -> bool:
+        """Put `@timestamp`, if there is one; whether nothing of it was lost."""
+        if seconds is None:
+            return False
+        digits = fraction or "000"
+        fields["@timestamp"] = f"{seconds}.{digits[:_FRACTION_DIGITS]:0<3}Z"
+        return len(digits) <= _FRACTION_DIGITS
+
+    def _iso(self, text: str, zone: str | None) -> str | None:
+        """The second in UTC of an ISO date, `2026-02-05T14:30:45`; None where there is no such time."""
+        key = text, zone or "", None
+        if key not in self._times:
+            self._keep(key, _in_utc(text, zone, self._zone))
+        return self._times[key]
+
+    def _local(self, text: str, year: int | None, arrival: float | None) -> str | None:
+        """The same of `Feb 5 14:30:45`, in the reader's zone."""
+        second = None if arrival is None else int(arrival)
+        key = text, str(year or ""), second
+        if key not in self._times:
+            self._keep(key, _nearest(text, year, second, self._zone))
+        return self._times[key]
+
+    def _keep(self, key: tuple[str, str, int | None], seconds: str | None) -> None:
+        if len(self._times) >= _CACHED_TIMES:
+            self._times.clear()
+        self._times[key] = seconds
+
+
+def decoded(message: bytes) -> str:
+    """The text of a message, without what the transport put behind it."""
+    message = message.rstrip(b"\0\r\n")
+    try:
+        return message.decode()
+    except UnicodeDecodeError:
+        return message.decode("utf-8", "surrogateescape").translate(_STRAYS)
+
+
+def structured_data(text: str, at: int) -> tuple[dict[str, dict[str, object]], int, bool]:
+    """RFC 5424, 6.3: the elements, where the text begins, and whether each parameter of an element has one value.
+
+    What is no structured data is text. Values given twice (6.3.3 allows it) are a list; of elements given twice, which must not
+    be, the parameters are put together.
+    """
+    data: dict[str, dict[str, object]] = {}
+    once, stop = True, at
+    if text.startswith("-", at):
+        return ({}, min(at + 2, len(text)), True) if text[at + 1 : at + 2] in ("", " ") else ({}, at, True)
+    while element := _ELEMENT.match(text, stop):
+        stop = element.end()
+        once = once and element[1] not in data
+        parameters = data.setdefault(element[1], {})
+        for name, value in _PARAMETER.findall(element[2]):
+            _add(parameters, name, _ESCAPE.sub(r"\1", value))
+    if stop < len(text) and text[stop] != " ":
+        return {}, at, True
+    return data, min(stop + 1, len(text)) if stop > at else at, once
+
+
+def _add(parameters: dict[str, object], name: str, value: str) -> None:
+    there = parameters.get(name)
+    if isinstance(there, list):
+        there.append(value)
+    else:
+        parameters[name] = value if there is None else [there, value]
+
+
+def _put_origin(fields: dict[str, object], text: str, at: int) -> int:
+    """Put host and tag of RFC 3164, 4.1.2 and 4.1.3; return where the text begins."""
+    tag = _TAG.match(text, at)
+    if tag is None and (host := _HOST.match(text, at)):
+        fields["host.hostname"] = host[1]
+        at = host.end()
+        tag = _TAG.match(text, at)
+    if tag is None:
+        return at
+    fields["process.name"] = tag[1]
+    if tag[2]:
+        _put_process(fields, tag[2])
+    return tag.end()
+
+
+def _put_process(fields: dict[str, object], process: str) -> None:
+    if _NUMBER.fullmatch(process):
+        fields["process.pid"] = int(process)
+    else:
+        fields["log.syslog.procid"] = process
+
+
+def _in_utc(text: str, zone: str | None, local: tzinfo) -> str | None:
+    try:
+        moment = datetime.fromisoformat(text + zone.replace("Z", "+00:00") if zone else text)
+        moment = moment if zone else moment.replace(tzinfo=local)
+        return moment.astimezone(UTC).isoformat()[:19]
+    except (ValueError, OverflowError):
+        return None
+
+
+def _nearest(text: str, year: int | None, arrival: int | None, zone: tzinfo) -> str | None:
+    """The time of a date without a year, or with `year`; of those that exist the one nearest to `arrival`."""
+    month, day, clock = text.split(" ")
+    if month not in _MONTHS or (year is None and arrival is None):
+        return None
+    years = [year] if year is not None else _years(arrival or 0, leap=month == "Feb" and day == "29")
+    found: list[datetime] = []
+    for one in years:
+        for fold in (0, 1):
+            try:
+                moment = datetime.fromisoformat(f"{one:04}-{_MONTHS[month]:02}-{int(day):02}T{clock}")
+                found.append(moment.replace(tzinfo=zone, fold=fold).astimezone(UTC))
+            except (ValueError, OverflowError):
+                continue
+    if not found:
+        return None
+    nearest = found[0] if arrival is None else min(found, key=lambda moment: abs(moment.timestamp() - arrival))
+    return nearest.isoformat()[:19]
+
+
+def _years(arrival: int, *, leap: bool) -> range:
+    """The years that may be the nearest; a 29th of February is up to 8 years away (1900 had none)."""
+    try:
+        near = datetime.fromtimestamp(arrival, UTC).year
+    except (ValueError, OverflowError, OSError):
+        return range(0)
+    reach = _LEAP_YEARS_APART if leap else 1
+    return range(near - reach, near + reach + 1)
+
+
+def _fields_of(priority: int) -> dict[str, object]:
+    facility, severity = divmod(priority, len(SEVERITIES))
+    return {
+        "log.level": SEVERITIES[severity],
+        "log.syslog.priority": priority,
+        "log.syslog.facility.code": facility,
+        "log.syslog.facility.name": FACILITIES[facility],
+        "log.syslog.severity.code": severity,
+        "log.syslog.severity.name": SEVERITIES[severity],
+    }
+
+
+_PRIORITY_FIELDS = [_fields_of(priority) for priority in range(len(FACILITIES) * len(SEVERITIES))]
