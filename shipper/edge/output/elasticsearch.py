@@ -79,7 +79,7 @@ class Elasticsearch:
         """Requests in flight at a time."""
         in_flight: Size = Size(4 * 1024 * 1024)
         """Bytes of documents queued and in flight; reading stops while they are reached."""
-        post_size: Size = Size(1024 * 1024)
+        post_size: Size = Size(2 * 1024 * 1024)
         """Bytes of one request before compression. Becomes smaller by itself when Elasticsearch answers 413."""
         reply_max: Size = Size(32 * 1024 * 1024)
         """A longer reply is not read; its request is sent again."""
