@@ -140,8 +140,10 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     router = Router(routes_of(pipeline), horizon)
     adds = dict.fromkeys(name for maker in (*frames, *(stage for _, stage in stages)) for name in maker.adds)
     stamp_fields = tuple(dict.fromkeys((*pipeline.timestamp, "@timestamp")))
-    reads = [*stamp_fields, *router.reads, *(name for _, stage in stages for name in stage.reads)]
-    decoders: list[Json] = [faults.make(source.decode, reads, tuple(adds)) for source in pipeline.sources]
+    asked = [*router.reads, *(name for _, stage in stages for name in stage.reads)]
+    spare = [name for name in stamp_fields[1:] if name not in asked]
+    reads = [*stamp_fields, *asked]
+    decoders: list[Json] = [faults.make(source.decode, reads, tuple(adds), spare) for source in pipeline.sources]
     faults.check()
     gate = make_gate(pipeline, surroundings, decoders[0].guards)
     log.write("debug", "redaction gate ready", engine=gate.engine, rules=len(gate.rules))

@@ -5,7 +5,8 @@
     when: {has: duration_ms}              the field is there and not null; a list asks for all of them
     when: {not: {...}}  {any: [{...}, {...}]}  {all: [{...}, {...}]}
 
-A mask is a list of bools as long as the batch, made by C iterators: no Python statement per row on the common path.
+A mask is a list of bools as long as the batch, made by C iterators: no Python statement per row on the common path. Where a
+stage and a route ask the same of a batch, they get the same list.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ class Fields(Protocol):
     """What a condition is applied to: anything with columns."""
 
     count: int
+    masks: dict[str, list[bool]]
+    """Masks that were made already, by condition as written."""
 
     def column(self, name: str) -> Sequence[object]:
         """The values of a field, one a row."""
@@ -47,19 +50,27 @@ class ConditionError(ValueError):
 
 
 class Condition:
-    """A compiled condition. `reads` names the fields it wants; `mask` says for each row whether it holds."""
+    """A compiled condition. `reads` names the fields it wants."""
 
-    __slots__ = ("mask", "reads", "text")
+    __slots__ = ("_key", "_mask", "reads", "text")
 
     def __init__(self, written: object, text: str | None = None) -> None:
         """Compile what was written. Raises ValueError with a text for the user; `text` is shown instead of the values."""
         names: list[str] = []
         problems: list[ConditionError] = []
-        self.mask: Mask = _compile(written, (), names, problems)
+        self._mask: Mask = _compile(written, (), names, problems)
+        self._key = repr(written)
         if problems:
             raise problems[0]
         self.reads = tuple(dict.fromkeys(names))
         self.text = repr(written) if text is None else text
+
+    def mask(self, columns: Fields) -> list[bool]:
+        """Whether it holds, for each row. The list is shared and must not be changed."""
+        mask = columns.masks.get(self._key)
+        if mask is None:
+            mask = columns.masks[self._key] = self._mask(columns)
+        return mask
 
     def __repr__(self) -> str:
         """Return the condition as written."""

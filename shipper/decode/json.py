@@ -34,7 +34,7 @@ from shipper.model.batch import split_rows
 from shipper.model.columns import Columns, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from shipper.model.batch import SafeBatch
 
@@ -55,8 +55,11 @@ class Json:
     class Config(ComponentConfig):
         """No settings."""
 
-    def __init__(self, _config: Config, reads: Sequence[str], adds: Sequence[str]) -> None:
-        """`reads` are the fields wanted as columns, `adds` the top-level members that stages and frames splice."""
+    def __init__(self, _config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
+        """`reads` are the fields wanted as columns, `adds` the top-level members that stages and frames splice.
+
+        `spare` are those of `reads` that are rarely asked for: they are decoded apart, when they are.
+        """
         self._reads = tuple(dict.fromkeys(reads))
         self._clashing = tuple(dict.fromkeys((*RESERVED, *adds)))
         self._noticed = frozenset((*self._clashing, _STAMP))
@@ -64,16 +67,17 @@ class Json:
         self._names = {member: f"m{number}" for number, member in enumerate(members)}
         self._row = self._struct(members)
         self._decoder = msgspec.json.Decoder(self._row)
-        wanted = {*self._reads, *(name.split(".")[0] for name in self._reads), _STAMP}
+        often = [name for name in self._reads if name not in spare]
+        wanted = {*often, *(name.split(".")[0] for name in often)}
         self._slim_decoder = msgspec.json.Decoder(self._struct([member for member in members if member in wanted]))
-        self._clash_decoder = msgspec.json.Decoder(self._struct(self._clashing, msgspec.Raw))
+        self._rest_decoder = msgspec.json.Decoder(self._struct([member for member in members if member not in wanted]))
         self._dotted = re.compile(rb'"(?:%b)' % b"|".join(_dotted(member) for member in self._clashing))
 
-    def _struct(self, members: Iterable[str], kind: type = object) -> Any:
+    def _struct(self, members: Iterable[str]) -> Any:
         """A type that takes these members of a record and passes over the others."""
         return msgspec.defstruct(
             "Row",
-            [(self._names[name], kind, msgspec.UNSET if name in self._noticed else None) for name in members],
+            [(self._names[name], object, msgspec.UNSET if name in self._noticed else None) for name in members],
             rename={self._names[name]: name for name in members},
             gc=False,
         )
@@ -88,20 +92,18 @@ class Json:
             rows = list(map(_BUT_LAST, rows))
         else:
             rows, decoded, flags = self._decode_carefully(rows)
-        raw = _columns(decoded, self._names)
-        columns = Columns(batch.stream.id, rows, _Fields(raw))
+        raw = _Members(decoded, self._names, lambda: self._decode_rest(batch))
+        columns = Columns(batch.stream.id, rows, _Fields(raw, self._noticed))
         columns.starts, columns.stops = batch.starts, batch.stops
         columns.flags = {row: (*batch.flags.get(row, ()), *flags.get(row, ())) for row in batch.flags.keys() | flags.keys()}
-        return columns, self._odd(batch, marks, rows, raw)
+        return columns, self._odd(marks, rows, raw)
 
-    def _odd(self, batch: SafeBatch, marks: frozenset[str], rows: list[bytes], raw: dict[str, Values]) -> set[int]:
+    def _odd(self, marks: frozenset[str], rows: list[bytes], raw: Mapping[str, Values]) -> set[int]:
         """Rows that cannot take a splice: a member of ours is there already, also spelt with dots, or there is none at all."""
         odd: set[int] = set()
         if not marks.isdisjoint(("clash", "escapes")):
-            # The slim rows do not have these members; those of the careful way do.
-            whole = raw if raw.keys() >= set(self._clashing) else _columns(self._clash_decoder.decode_lines(batch.block), self._names)
             for name in self._clashing:
-                odd.update(row for row, value in enumerate(whole[name]) if value is not msgspec.UNSET)
+                odd.update(row for row, value in enumerate(raw[name]) if value is not msgspec.UNSET)
         if not marks.isdisjoint(("stamped", "escapes")):
             # There, but null: the column cannot tell it from one that is not there.
             odd.update(row for row, value in enumerate(raw[_STAMP]) if value is None)
@@ -138,6 +140,14 @@ class Json:
             return None
         return decoded if len(decoded) == len(rows) else None
 
+    def _decode_rest(self, batch: SafeBatch) -> list[Any]:
+        """The members that were passed over, of a block that was decoded in one call."""
+        try:
+            rest: list[Any] = self._rest_decoder.decode_lines(batch.block)
+        except (msgspec.DecodeError, RecursionError):  # a number too large, say
+            return self._decode_carefully(split_rows(batch.block, None))[1]
+        return rest
+
     def _decode_carefully(self, split: list[bytes]) -> tuple[list[bytes], list[Any], dict[int, tuple[str, ...]]]:
         """Row by row, with rows that are no object rewritten."""
         rows: list[bytes] = []
@@ -172,29 +182,47 @@ class Json:
         return rewritten, self._decoder.decode(rewritten), (f"parse_error:{reason(error)}",)
 
 
-class _Fields(dict[str, Values]):
-    """Columns by name, each made of the decoded ones when it is first asked for."""
+class _Members(dict[str, Values]):
+    """Member -> its values, with UNSET where one that is noticed was not there. Those decoded apart come when they are asked for."""
 
-    def __init__(self, raw: dict[str, Values]) -> None:
+    def __init__(self, decoded: list[Any], names: Mapping[str, str], rest: Callable[[], list[Any]]) -> None:
         super().__init__()
-        self._raw = raw
+        self._names, self._rest = names, rest
+        self._take(decoded)
+
+    def _take(self, decoded: list[Any]) -> None:
+        """Transpose structs of one type."""
+        if not decoded:
+            self.update(dict.fromkeys(self._names, ()))
+            return
+        there = dict(zip(decoded[0].__struct_fields__, zip(*map(msgspec.structs.astuple, decoded), strict=True), strict=True))
+        self.update({name: list(there[attribute]) for name, attribute in self._names.items() if attribute in there})
 
     def __missing__(self, name: str) -> Values:
-        column = _none_for_unset(self._raw[name])
+        self._take(self._rest())
+        return self[name]
+
+
+class _Fields(dict[str, Values]):
+    """Columns by name, each made of the members when it is first asked for."""
+
+    def __init__(self, members: _Members, noticed: Collection[str]) -> None:
+        super().__init__()
+        self._members, self._noticed = members, noticed
+
+    def __missing__(self, name: str) -> Values:
+        column = self._plain(name)
         if "." in name:
             outer, *path = name.split(".")
-            whole = _none_for_unset(self._raw[outer])
-            column = [own if own is not None else within(value, path) for own, value in zip(column, whole, strict=True)]
+            column = [
+                own if own is not None else within(value, path) for own, value in zip(column, self._plain(outer), strict=True)
+            ]
         self[name] = column
         return column
 
-
-def _columns(decoded: list[Any], names: dict[str, str]) -> dict[str, Values]:
-    """Structs of one type, transposed: name of the member -> its values; what was not there is None, or UNSET."""
-    if not decoded:
-        return dict.fromkeys(names, ())
-    values = dict(zip(decoded[0].__struct_fields__, zip(*map(msgspec.structs.astuple, decoded), strict=True), strict=True))
-    return {name: values[attribute] for name, attribute in names.items() if attribute in values}
+    def _plain(self, name: str) -> Values:
+        values = self._members[name]
+        return _none_for_unset(values) if name in self._noticed else values
 
 
 def _marks_of_changes(changed: Sequence[int], rows: list[bytes]) -> frozenset[str]:
@@ -211,12 +239,12 @@ def _marks_of_changes(changed: Sequence[int], rows: list[bytes]) -> frozenset[st
     return frozenset(marks)
 
 
-def _none_for_unset(values: Values) -> list[Any]:
+def _none_for_unset(values: Values) -> Values:
     """What is not there reads as None."""
     absent = values.count(msgspec.UNSET)
     if absent == len(values):
         return [None] * absent
-    return [None if value is msgspec.UNSET else value for value in values] if absent else list(values)
+    return [None if value is msgspec.UNSET else value for value in values] if absent else values
 
 
 def _integer(digits: str) -> int | float:

@@ -36,6 +36,7 @@ class Columns:
         "fragments",
         "held",
         "ids",
+        "masks",
         "rows",
         "seconds",
         "starts",
@@ -60,6 +61,8 @@ class Columns:
         self.dropped: dict[int, str] = {}
         self.held: dict[int, Held] = {}
         self.flags: dict[int, tuple[str, ...]] = {}
+        self.masks: dict[str, list[bool]] = {}
+        """What conditions said of the rows, see `config/condition.py`."""
 
     def column(self, name: str) -> Values:
         """The declared column `name`; dotted names reach into objects. Raises KeyError for an undeclared one (a bug)."""

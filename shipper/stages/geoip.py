@@ -182,21 +182,21 @@ class _Fragments(dict[object, bytes]):
 
     def _made(self, written: str) -> bytes:
         octets = _PLAIN.fullmatch(written)
-        if octets is not None and octets[1] in _PUBLIC:  # in its canonical form, without special purpose: spares most parsing
-            first, second, third, fourth = map(int, octets.groups())
-            number = first << 24 | second << 16 | third << 8 | fourth
-            told = self._networks.find(number)
-            if told is None:
-                told, prefix = self._told(written)
-                self._networks.add(number, prefix, told)
-            return b"".join((self._head, b'{"ip":"', written.encode(), b'"', told))
-        address = parsed_address(written)
-        if address is None:
-            return b""
-        text, kind = str(address).encode(), address_class(address)
-        told = self._told(str(address))[0]
+        if octets is None:
+            address = parsed_address(written)
+            return b"" if address is None else self._fragment(str(address), address_class(address), self._told(str(address))[0])
+        first, second, third, fourth = map(int, octets.groups())  # canonical already: spares most of the parsing
+        number = first << 24 | second << 16 | third << 8 | fourth
+        told = self._networks.find(number)
+        if told is None:
+            told, prefix = self._told(written)
+            self._networks.add(number, prefix, told)
+        return self._fragment(written, "" if octets[1] in _PUBLIC else _class_of(number, 4), told)
+
+    def _fragment(self, address: str, kind: str, told: bytes) -> bytes:
+        """The whole fragment of an address, of its class where it has one, and what the tables say of it."""
         named = b',"address_class":"%b"' % kind.encode() if kind else b""
-        return b"".join((self._head, b'{"ip":"', text, b'"', named, told))
+        return b"".join((self._head, b'{"ip":"', address.encode(), b'"', named, told))
 
     def _told(self, address: str) -> tuple[bytes, int]:
         """What the tables say of an address, as the end of its fragment; and the prefix of the network that it holds for."""
@@ -298,8 +298,11 @@ def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
 
 def address_class(address: IPv4Address | IPv6Address) -> str:
     """The special purpose of an address, or an empty string for one of the public internet."""
-    starts, ends, names = _RANGES[address.version]
-    number = int(address)
+    return _class_of(int(address), address.version)
+
+
+def _class_of(number: int, version: int) -> str:
+    starts, ends, names = _RANGES[version]
     at = bisect_right(starts, number) - 1
     return names[at] if at >= 0 and number <= ends[at] else ""
 

@@ -166,7 +166,7 @@ class Throttle:
             free = map(not_, protect.mask(columns))
             mask = list(free) if mask is None else list(map(and_, mask, free))
         if columns.dropped or columns.held:
-            mask = [True] * columns.count if mask is None else mask
+            mask = [True] * columns.count if mask is None else list(mask)
             for row in (*columns.dropped, *columns.held):
                 mask[row] = False
         return mask

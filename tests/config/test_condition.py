@@ -15,7 +15,7 @@ class Rows:
     """Columns of a few rows."""
 
     def __init__(self, rows: list[dict[str, object]]) -> None:
-        self.rows, self.count = rows, len(rows)
+        self.rows, self.count, self.masks = rows, len(rows), {}
 
     def column(self, name: str) -> list[object]:
         return [row.get(name) for row in self.rows]
