@@ -3,13 +3,11 @@
 RULES
 - One loop, one thread: everything here runs in the event loop; posts and disk writes are awaited in tasks beside it.
 - A payload names the epoch of the checkpoint it depends on (new identities, new index names, cuts made by time); the courier
-  holds it until that checkpoint is durable. Other progress is saved once a second.
+  holds it until that checkpoint is durable (`edge/saving.py`).
 - While the courier is full the inlets are paused: the files are the queue.
 - The horizon (what windows count from) moves once an hour, and only after everything judged by the old one is settled: the
   inlets are paused, summaries are shipped, and when nothing is in flight the reference moves and reading goes on. After a crash
   it stays until what the former run may have sent is settled (`progress/resends.py`).
-- A checkpoint that cannot be written (disk full, read-only) is tried again with growing waits; meanwhile nothing new is sent
-  that depends on it, and no progress is claimed.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ import msgspec
 
 from shipper.deliver import traffic
 from shipper.edge import log, store
+from shipper.edge.saving import Saving
 from shipper.encode import document
 from shipper.frame.lines import as_utf8
 from shipper.model import verdicts
@@ -43,9 +42,6 @@ if TYPE_CHECKING:
     from shipper.encode.index import Horizon, Router
     from shipper.intake import Intake
 
-SAVE_EVERY_S = 1.0
-SAVE_RETRY_S_MAX = 30.0
-_SAVE_RETRY_S = 0.25
 MOVE_EVERY_S = 3600.0
 GRACE_S = 10.0
 """How long a stop waits for what is in flight."""
@@ -96,7 +92,7 @@ class Flow:
         self.stop_reason = ""
         self.failure: HostError | None = None
         self.first_read_at: float | None = None
-        self._parts, self._state, self._machine, self._before = parts, state, machine, before
+        self._parts, self._machine, self._before = parts, machine, before
         self._resends = Resends.after(before)
         self._quiet = False
         self._streams: dict[str, tuple[Inlet, Stream, Intake]] = {}
@@ -105,9 +101,7 @@ class Flow:
         self._inlets: list[Inlet] = []
         self._held: dict[int, tuple[Any, Counter[int]]] = {}
         self._generated: dict[int, dict[int, Any]] = {}
-        self._epoch, self._durable, self._dirty = 1, 0, True
-        self._saving: asyncio.Task[bool] | None = None
-        self._save_at, self._save_wait, self._retry_s = 0.0, 0.0, _SAVE_RETRY_S
+        self._saving = Saving(self, state)
         self._grace_s = GRACE_S
         self._paused = self._quiescing = self._stopping = self._draining = False
         self._wakeup = asyncio.Event()
@@ -156,11 +150,11 @@ class Flow:
             rows = taken.batch.count if taken.batch is not None else 0
             before = self.ledger.last_seconds(stream.id)
             ticket = self.ledger.begin(stream.id, taken.next_offset, rows, taken.next_offset - self.ledger.begun(stream.id))
-            self._dirty = True
+            self._saving.touch()
             if taken.batch is not None:
                 chain = self._parts.chains[self._inlets.index(inlet)]
                 if feed.final:
-                    self._epoch += 1  # a record cut by time: the checkpoint says so before it is sent
+                    self._saving.begin()  # a record cut by time: the checkpoint says so before it is sent
                 outcome = chain.run(taken.batch, ticket, float(before), self._loop.time(), self._parts.lap)
                 self._take(stream, ticket, outcome)
             elif (inlet_of := self._streams.get(stream.id)) is not None:
@@ -177,7 +171,8 @@ class Flow:
         for stage, error in outcome.stage_errors:
             log.write("error", "a stage failed; its rows went on without it", stage=stage, error=error, file=stream.path)
         if self._parts.horizon.changed:
-            self._epoch, self._parts.horizon.changed = self._epoch + 1, False
+            self._parts.horizon.changed = False
+            self._saving.begin()
         for summary in outcome.held.values():
             self._held.setdefault(id(summary), (summary, Counter()))[1][ticket] += 1
         moved = None
@@ -186,7 +181,7 @@ class Flow:
         if moved:
             self._moved(self._streams[moved][0], moved)
         if outcome.payload.count:
-            outcome.payload.durable = self._epoch
+            outcome.payload.durable = self._saving.epoch
             self.outlet.handle(traffic.Queued(outcome.payload))
 
     def began(self, inlet: Inlet, began: events.Began) -> None:
@@ -200,16 +195,16 @@ class Flow:
         known = self._before.last_seconds.get(state.id) if self._before is not None else None
         self.ledger.open(state.id, state.offset, int(state.first_seen) if known is None else known)
         if began.minted:
-            self._epoch += 1
+            self._saving.begin()
         self._resends.began(state.id, state.size)
-        self._dirty = True
+        self._saving.touch()
         log.write("info", "new file" if began.minted else "file resumed", file=safe_path, offset=state.offset, stream=state.id)
 
     def ended(self, inlet: Inlet, ended: events.Ended) -> None:
         """A stream is read to its end; it is dropped here when it is settled."""
         del inlet
         self._over.add(ended.stream_id)
-        self._dirty = True
+        self._saving.touch()
         if (known := self._streams.get(ended.stream_id)) is not None:
             log.write("info", "file read to its end", file=known[1].path, stream=ended.stream_id, why=ended.reason)
         self._forget(ended.stream_id)
@@ -239,7 +234,7 @@ class Flow:
     def settled(self, settle: traffic.Settle) -> None:
         """Book verdicts; move the offsets behind them."""
         merge_counts(self.ledger.account.indices, settle.indices)
-        self._dirty = True
+        self._saving.touch()
         if settle.ticket in self._generated:
             self._settle_generated(settle)
             return
@@ -332,7 +327,7 @@ class Flow:
         self._move_horizon()
         self._pause(wanted=self.outlet.courier.is_full or self._quiescing)
         busy = [inlet.turn() for inlet in self._inlets]
-        self._save_if_due(now)
+        self._saving.expire(now)
         if now >= self._refresh_at:
             self._refresh_at = now + 5.0
             self._parts.refresh()
@@ -344,7 +339,7 @@ class Flow:
         self._parts.lap("work")
         deadlines = [inlet.deadline() for inlet in self._inlets]
         deadlines += [summarising.deadline() for summarising in self._parts.summarising]
-        deadlines += [self.outlet.courier.deadline(), self._refresh_at, self._save_deadline()]
+        deadlines += [self.outlet.courier.deadline(), self._refresh_at, self._saving.deadline()]
         wait = max(0.001, min(at for at in deadlines if at is not None) - now)
         try:
             await asyncio.wait_for(self._wakeup.wait(), wait)
@@ -365,7 +360,7 @@ class Flow:
         ticket = -self.ledger.number()
         self._generated[ticket] = dict(enumerate(summaries))
         payload = document.generated(ticket, [(s.index, s.id, s.document()) for s in summaries])
-        payload.durable = self._epoch
+        payload.durable = self._saving.epoch
         self.outlet.handle(traffic.Queued(payload))
 
     def _is_settled(self, *, flush: bool) -> bool:
@@ -382,7 +377,8 @@ class Flow:
         elif self._quiescing and self._is_settled(flush=True):
             horizon.move(self._parts.wall())
             self._parts.router.forget()
-            self._epoch, horizon.changed, self._quiescing = self._epoch + 1, False, False
+            horizon.changed = self._quiescing = False
+            self._saving.begin()
 
     def _settle_resends(self) -> None:
         if self._resends.pending:
@@ -392,46 +388,15 @@ class Flow:
 
     # --- saving
 
-    def _save_if_due(self, now: float) -> None:
-        if self._saving is not None and self._saving.done():
-            saved, self._saving = self._saving, None
-            saved.result()  # a bug in saving ends the run: without checkpoints nothing may be claimed
-        if self._saving is not None or now < self._save_wait:
-            return
-        if self._epoch > self._durable or (self._dirty and now >= self._save_at):
-            self._saving = self._loop.create_task(self._save())
-            self._saving.add_done_callback(lambda _: self.wake())
+    async def sync(self) -> None:
+        """Make durable what the output keeps. Raises HostError, OSError."""
+        await self.outlet.output.sync()
 
-    def _save_deadline(self) -> float | None:
-        """When the next checkpoint is due; None while one is being written (its end wakes the loop), or nothing is new."""
-        if self._saving is not None or not (self._dirty or self._epoch > self._durable):
-            return None
-        return max(self._save_at if self._epoch == self._durable else 0.0, self._save_wait)
+    def saved(self, epoch: int) -> None:
+        """A checkpoint is on disk: what waited for it may go."""
+        self.outlet.handle(traffic.Durable(epoch))
 
-    async def _save(self) -> bool:
-        """Write one checkpoint; say whether it is on disk. A failure is retried later, unless the output cannot be mended."""
-        epoch, self._dirty = self._epoch, False
-        data = self._snapshot()
-        try:
-            await self.outlet.output.sync()
-            if self._state is not None:
-                await store.save(self._state / "checkpoint", data)
-        except HostError as error:
-            self.broke(error)
-        except OSError as error:
-            self._dirty = True
-            self._retry_s = min(SAVE_RETRY_S_MAX, 2 * self._retry_s)
-            self._save_wait = self._loop.time() + self._retry_s
-            log.write("error", "the checkpoint cannot be written; nothing is claimed as done", reason=error.strerror)
-        else:
-            self._retry_s = _SAVE_RETRY_S
-            self._durable = epoch
-            self._save_at = self._loop.time() + SAVE_EVERY_S
-            self.outlet.handle(traffic.Durable(epoch))
-            return True
-        return False
-
-    def _snapshot(self) -> bytes:
+    def snapshot(self) -> bytes:
         """What the checkpoint says now: offsets, horizon and output lengths of one moment."""
         offsets = self.ledger.offsets()
         sources = [[_written(state) for state in inlet.tail.snapshot(offsets)] for inlet in self._inlets]
@@ -453,18 +418,17 @@ class Flow:
         until = self._loop.time() + (self._grace_s if self._stopping else 0.0)
         while not self._is_settled(flush=True) and self._loop.time() < until and self.failure is None:
             self.outlet.expire()
-            self._save_if_due(self._loop.time())
+            self._saving.expire(self._loop.time())
             self._wakeup.clear()
             try:
                 await asyncio.wait_for(self._wakeup.wait(), 0.05)
             except TimeoutError:
                 pass
         self.outlet.handle(traffic.Stopping())
-        if self._saving is not None:
-            await self._saving
+        await self._saving.finish()
         self._settle_resends()
         self._quiet = self._is_settled(flush=False) and not self._resends.pending
-        if self.failure is None and not await self._save():
+        if self.failure is None and not await self._saving.save():
             hint = "What was delivered since the last one that could will be read and sent again, and not stored twice."
             self.failure = self.failure or HostError("progress could not be saved: the last checkpoint was not written", hint)
         for inlet in self._inlets:
