@@ -153,6 +153,7 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
         name=pipeline.name,
         chains=[Chain(gate, decoder, stages, router, dating) for decoder in decoders],
         intakes=[_intakes(pipeline, number, frame) for number, frame in enumerate(frames)],
+        flushes=[getattr(frame, "flush_after_s", None) for frame in frames],
         router=router,
         horizon=horizon,
         summarising=[stage for _, stage in stages if hasattr(stage, "flush")],

@@ -30,6 +30,7 @@ from shipper.model.errors import HostError
 from shipper.progress import checkpoint
 from shipper.progress.ledger import Ledger
 from shipper.progress.resends import Resends
+from shipper.remainders import Followed, Remainders
 from shipper.source import events
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from shipper.edge.inlet import Inlet
     from shipper.edge.outlet import Outlet
     from shipper.encode.index import Horizon, Router
-    from shipper.intake import Intake
+    from shipper.intake import Intake, Taken
 
 MOVE_EVERY_S = 3600.0
 GRACE_S = 10.0
@@ -71,6 +72,8 @@ class Parts(msgspec.Struct):
     """One a source."""
     intakes: list[Callable[[Stream], Intake]]
     """One a source."""
+    flushes: list[float | None]
+    """One a source: after how many seconds its frame's unfinished records are taken as they are; None: it joins no lines."""
     router: Router
     horizon: Horizon
     summarising: list[Summarising]
@@ -95,7 +98,8 @@ class Flow:
         self._parts, self._machine, self._before = parts, machine, before
         self._resends = Resends.after(before)
         self._quiet = False
-        self._streams: dict[str, tuple[Inlet, Stream, Intake]] = {}
+        self._streams: dict[str, Followed] = {}
+        self._remainders = Remainders(self, dict(before.cuts) if before is not None else {})
         self._over: set[str] = set()
         self._unreadable: set[str] = set()
         self._inlets: list[Inlet] = []
@@ -141,26 +145,42 @@ class Flow:
         """Cut a window into records, run them through the chain, queue the payload."""
         if self.first_read_at is None:
             self.first_read_at = self._loop.time()
-        _, stream, intake = self._streams[feed.stream_id]
+        followed = self._streams[feed.stream_id]
         self._parts.lap("idle")
-        taken = intake.take(feed.data, feed.offset, final=feed.final)
+        if followed.flush_after_s is not None:
+            return self._remainders.feed(followed, feed, self._loop.time())
+        taken = followed.intake.take(feed.data, feed.offset, final=feed.final)
+        if feed.final and taken.batch is not None:
+            self._saving.begin()  # a record cut by time: the checkpoint says so before it is sent
+        self.process(followed, taken, begin=feed.offset)
+        return events.Consumed(feed.stream_id, taken.next_offset, taken.read_from)
+
+    def process(self, followed: Followed, taken: Taken, *, begin: int) -> int:
+        """Begin what was taken of a stream from `begin` on, run it through the chain, queue the payload. Returns its ticket."""
         self._parts.lap("frame")
+        stream, ticket = followed.stream, 0
         merge_counts(self.ledger.account.skipped_bytes, taken.skipped)
-        if taken.next_offset > feed.offset or taken.batch is not None:
+        if taken.next_offset > begin or taken.batch is not None:
             rows = taken.batch.count if taken.batch is not None else 0
             before = self.ledger.last_seconds(stream.id)
             ticket = self.ledger.begin(stream.id, taken.next_offset, rows, taken.next_offset - self.ledger.begun(stream.id))
             self._saving.touch()
             if taken.batch is not None:
-                chain = self._parts.chains[self._inlets.index(inlet)]
-                if feed.final:
-                    self._saving.begin()  # a record cut by time: the checkpoint says so before it is sent
-                outcome = chain.run(taken.batch, ticket, float(before), self._loop.time(), self._parts.lap)
-                self._take(stream, ticket, outcome)
-            elif (inlet_of := self._streams.get(stream.id)) is not None:
-                self._moved(inlet_of[0], stream.id)
+                chain = self._parts.chains[followed.source]
+                self._take(stream, ticket, chain.run(taken.batch, ticket, float(before), self._loop.time(), self._parts.lap))
+            else:
+                self._moved(stream.id)
         self._parts.lap("progress")
-        return events.Consumed(feed.stream_id, taken.next_offset, taken.read_from)
+        return ticket
+
+    def read_again(self, followed: Followed) -> None:
+        """Have the source feed the unread end of a file again."""
+        self._inlets[followed.source].offer(events.Noticed(frozenset({followed.path})))
+        self.wake()
+
+    def begin_epoch(self) -> None:
+        """What comes depends on a checkpoint that is still to be written."""
+        self._saving.begin()
 
     def _take(self, stream: Stream, ticket: int, outcome: Outcome) -> None:
         """Book what the chain decided, and queue what is to be sent."""
@@ -179,7 +199,7 @@ class Flow:
         for reason, rows in Counter(outcome.dropped.values()).items():
             moved = self.ledger.settle(ticket, verdicts.DROPPED, rows, reason) or moved
         if moved:
-            self._moved(self._streams[moved][0], moved)
+            self._moved(moved)
         if outcome.payload.count:
             outcome.payload.durable = self._saving.epoch
             self.outlet.handle(traffic.Queued(outcome.payload))
@@ -190,7 +210,9 @@ class Flow:
         safe_path = self._safe(state.path)
         common = document.common_fragment(safe_path, self._parts.host_name)
         stream = Stream(state.id, common, safe_path, state.first_seen)
-        self._streams[state.id] = (inlet, stream, self._parts.intakes[self._inlets.index(inlet)](stream))
+        source = self._inlets.index(inlet)
+        path, flush_after_s = state.home or state.path, self._parts.flushes[source]
+        self._streams[state.id] = Followed(source, stream, self._parts.intakes[source](stream), path, flush_after_s)
         self._over.discard(state.id)
         known = self._before.last_seconds.get(state.id) if self._before is not None else None
         self.ledger.open(state.id, state.offset, int(state.first_seen) if known is None else known)
@@ -206,7 +228,7 @@ class Flow:
         self._over.add(ended.stream_id)
         self._saving.touch()
         if (known := self._streams.get(ended.stream_id)) is not None:
-            log.write("info", "file read to its end", file=known[1].path, stream=ended.stream_id, why=ended.reason)
+            log.write("info", "file read to its end", file=known.stream.path, stream=ended.stream_id, why=ended.reason)
         self._forget(ended.stream_id)
 
     def lost(self, inlet: Inlet, lost: events.Lost) -> None:
@@ -214,7 +236,7 @@ class Flow:
         del inlet
         self.ledger.account.lost_bytes[lost.cause] += lost.bytes
         known = self._streams.get(lost.stream_id)
-        path = known[1].path if known else "?"
+        path = known.stream.path if known else "?"
         log.write("error", "bytes lost", file=path, stream=lost.stream_id, bytes=lost.bytes, cause=lost.cause)
 
     def noted(self, note: events.Note) -> None:
@@ -240,8 +262,8 @@ class Flow:
             return
         rows = self._rows_of(settle)
         moved = self.ledger.settle(settle.ticket, settle.verdict, rows, settle.reason)
-        if moved and moved in self._streams:
-            self._moved(self._streams[moved][0], moved)
+        if moved:
+            self._moved(moved)
 
     def _rows_of(self, settle: traffic.Settle) -> int:
         return self.ledger.pending(settle.ticket) if settle.rows is None else len(settle.rows)
@@ -254,20 +276,23 @@ class Flow:
             _, tickets = self._held.pop(id(summaries.pop(number)), (None, Counter[int]()))
             for ticket, rows in tickets.items():
                 moved = self.ledger.settle(ticket, verdicts.DROPPED, rows, "throttled")
-                if moved and moved in self._streams:
-                    self._moved(self._streams[moved][0], moved)
+                if moved:
+                    self._moved(moved)
         if not summaries:
             del self._generated[settle.ticket]
 
-    def _moved(self, inlet: Inlet, stream_id: str) -> None:
-        """The committed offset of a stream moved."""
-        inlet.offer(events.Settled(stream_id, self.ledger.committed(stream_id).offset))
-        self._forget(stream_id)
+    def _moved(self, stream_id: str) -> None:
+        """The committed offset of a stream moved, and maybe of those that waited for it."""
+        for moved in (stream_id, *self.ledger.freed()):
+            if (followed := self._streams.get(moved)) is not None:
+                self._inlets[followed.source].offer(events.Settled(moved, self.ledger.committed(moved).offset))
+                self._forget(moved)
 
     def _forget(self, stream_id: str) -> None:
         """Drop an ended stream that has nothing in flight."""
         if stream_id in self._over and not self.ledger.busy(stream_id):
             self._streams.pop(stream_id, None)
+            self._remainders.forget(stream_id)
             self._over.discard(stream_id)
 
     def informed(self, note: traffic.Note) -> None:
@@ -307,7 +332,7 @@ class Flow:
         while not self._stopping:
             now = self._loop.time()
             busy = self._turn(now)
-            if self._draining and all(inlet.drained for inlet in self._inlets) and self._is_settled(flush=True):
+            if self._draining and all(inlet.drained for inlet in self._inlets) and self._is_all_done(now):
                 break
             if self.ledger.account.settled != settled or not self._draining:
                 settled, moved_at = self.ledger.account.settled, now
@@ -324,6 +349,7 @@ class Flow:
         self.outlet.expire()
         for summarising in self._parts.summarising:
             self._ship(summarising.due(now))
+        self._remainders.expire(now)
         self._move_horizon()
         self._pause(wanted=self.outlet.courier.is_full or self._quiescing)
         busy = [inlet.turn() for inlet in self._inlets]
@@ -339,7 +365,7 @@ class Flow:
         self._parts.lap("work")
         deadlines = [inlet.deadline() for inlet in self._inlets]
         deadlines += [summarising.deadline() for summarising in self._parts.summarising]
-        deadlines += [self.outlet.courier.deadline(), self._refresh_at, self._saving.deadline()]
+        deadlines += [self.outlet.courier.deadline(), self._refresh_at, self._saving.deadline(), self._remainders.deadline()]
         wait = max(0.001, min(at for at in deadlines if at is not None) - now)
         try:
             await asyncio.wait_for(self._wakeup.wait(), wait)
@@ -369,6 +395,11 @@ class Flow:
             for summarising in self._parts.summarising:
                 self._ship(summarising.flush())
         return not self.ledger.in_flight and self.outlet.courier.idle
+
+    def _is_all_done(self, now: float) -> bool:
+        """Whether a drained flow is settled, once what nothing follows any more is taken as it is."""
+        self._remainders.expire(now, all_of_them=True)
+        return self._is_settled(flush=True)
 
     def _move_horizon(self) -> None:
         horizon = self._parts.horizon
@@ -408,6 +439,7 @@ class Flow:
             horizon={**msgspec.to_builtins(self._parts.horizon), "quiet": self._quiet},
             sources=sources,
             last_seconds=self.ledger.last_settled(known),
+            cuts=self._remainders.cuts(),
             output=dict(self.outlet.output.state()),
         )
         return checkpoint.encode(state)

@@ -70,8 +70,8 @@ class Assembly:
         self._names = names
         self._stamps = stamps
         self._fragments: list[Iterable[bytes]] = [*columns.fragments]
-        if columns.flags:
-            self._fragments.append(_flag_fragments(columns.flags, columns.count))
+        if columns.flags or columns.tags is not None:
+            self._fragments.append(_flag_fragments(columns.flags, columns.tags or [""] * columns.count))
 
     def payload(self, ticket: int, odd: set[int]) -> Payload:
         """Make the payload of all rows that are neither dropped nor held."""
@@ -99,7 +99,11 @@ class Assembly:
             stops = _decimals(self._columns.stops)
         identity: list[Iterable[bytes]] = [starts, repeat(b"-"), stops]
         if self._columns.ids is not None:
-            heads, identity = _Heads(""), [self._columns.ids, repeat(b""), repeat(b"")]
+            ids: Iterable[bytes] = self._columns.ids
+            if b"" in self._columns.ids:  # some are known by their sender, others by their origin
+                own = self._stream.id.encode()
+                ids = [given or b"%b-%b-%b" % (own, *at) for given, *at in zip(ids, starts, stops, strict=True)]
+            heads, identity = _Heads(""), [ids, repeat(b""), repeat(b"")]
         action: list[Iterable[bytes]] = [map(heads.__getitem__, self._names), *identity, repeat(_ID_END)]
         stamped: list[Iterable[bytes]] = [repeat(_LOG_ONLY)]
         if self._stamps is not None:
@@ -140,11 +144,19 @@ def generated(ticket: int, documents: Sequence[tuple[bytes, str, bytes]]) -> Pay
     return Payload(ticket, body, len(documents), None, Counter(index.decode() for index, _, _ in documents))
 
 
-def _flag_fragments(flags: Mapping[int, tuple[str, ...]], count: int) -> list[bytes]:
-    """`,"shipper":{...}` for flagged rows. A flag `name:value` becomes a member, others stand in `shipper.flags`."""
-    fragments = [b""] * count
+class _TagFragments(dict[str, bytes]):
+    """A tag -> the fragment of a row that has nothing else under `shipper`."""
+
+    def __missing__(self, tag: str) -> bytes:
+        self[tag] = b',"shipper":' + json.dumps({"tag": tag}, ensure_ascii=False).encode() if tag else b""
+        return self[tag]
+
+
+def _flag_fragments(flags: Mapping[int, tuple[str, ...]], tags: Sequence[str]) -> list[bytes]:
+    """`,"shipper":{...}` of rows with flags or a tag. A flag `name:value` is a member, others stand in `shipper.flags`."""
+    fragments = list(map(_TagFragments().__getitem__, tags))
     for row, names in flags.items():
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {"tag": tags[row]} if tags[row] else {}
         for name in names:
             key, colon, value = name.partition(":")
             if key in _ALIKE:
