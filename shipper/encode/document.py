@@ -12,14 +12,17 @@ LAYOUT of a document
   What the record says besides is copied as it stands, numbers of any size too.
 
 THEORY
-Per row: one tuple of about fourteen pieces, of which most are shared, and one join for all. No Python statement per row.
+Per row about fourteen pieces, half of them the same in all rows, and one join for all. They are laid out in one list: the shared
+ones by repeating it, the others a column at a time by a strided assignment, which costs half of zipping tuples and chaining
+them. No Python statement per row.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from itertools import chain, compress, repeat
+from collections.abc import Iterable
+from itertools import chain, compress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,7 +31,7 @@ import orjson
 from shipper.model.payload import Payload
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from shipper.model.batch import Stream
     from shipper.model.columns import Columns
@@ -45,8 +48,13 @@ _ALIKE = ("redacted", "stage_error")
 _NULL = msgspec.Raw(b"null")
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
+_ACTION_PIECES = 5
+"""So many pieces of a row are its action line; the record's own bytes follow."""
+
 Members = dict[str, msgspec.Raw]
 """An object taken apart: names, and values as the bytes they stand as."""
+_Piece = bytes | Iterable[bytes]
+"""A part of every document: the same in all, or one a row."""
 
 
 def common_fragment(path: str, host: str) -> bytes:
@@ -69,53 +77,61 @@ class Assembly:
         self._columns = columns
         self._names = names
         self._stamps = stamps
-        self._fragments: list[Iterable[bytes]] = [*columns.fragments]
+        self._fragments: list[_Piece] = [*columns.fragments]
         if columns.flags or columns.tags is not None:
             self._fragments.append(_flag_fragments(columns.flags, columns.tags or [""] * columns.count))
 
     def payload(self, ticket: int, odd: set[int]) -> Payload:
         """Make the payload of all rows that are neither dropped nor held."""
-        columns = self._columns
-        rows: Iterable[tuple[bytes, ...]] = zip(*self._pieces(), strict=False)
+        columns, names, pieces = self._columns, self._names, self._pieces()
         kept: list[int] | None = None
-        names = self._names
-        if odd:
-            rows = self._merged(list(rows), odd)
         if columns.dropped or columns.held:
             keep = bytearray(b"\1") * columns.count
             for row in chain(columns.dropped, columns.held):
                 keep[row] = 0
-            rows, kept = compress(rows, keep), list(compress(range(columns.count), keep))
+            kept = list(compress(range(columns.count), keep))
             names = list(compress(names, keep))
-        body = b"".join(chain.from_iterable(rows))
-        return Payload(ticket, body, columns.count if kept is None else len(kept), kept, Counter(names))
+            pieces = [piece if isinstance(piece, bytes) else compress(piece, keep) for piece in pieces]
+        laid = _laid_out(pieces, len(names))
+        if odd:
+            places = odd if kept is None else [place for place, row in enumerate(kept) if row in odd]
+            self._merge(laid, len(pieces), places)
+        return Payload(ticket, b"".join(laid), len(names), kept, Counter(names))
 
-    def _pieces(self) -> list[Iterable[bytes]]:
+    def _pieces(self) -> list[_Piece]:
+        """What the rows of the body are made of, in order: the action, the record, and what is ours."""
         heads = _Heads(f"{self._stream.id}-")
         starts = _decimals(self._columns.starts)
         if self._columns.starts[1:] == self._columns.stops[:-1]:  # contiguous: each end is the next start, written once
             stops = [*starts[1:], b"%d" % self._columns.stops[-1]]
         else:
             stops = _decimals(self._columns.stops)
-        identity: list[Iterable[bytes]] = [starts, repeat(b"-"), stops]
+        identity: list[_Piece] = [starts, b"-", stops]
         if self._columns.ids is not None:
-            ids: Iterable[bytes] = self._columns.ids
-            if b"" in self._columns.ids:  # some are known by their sender, others by their origin
+            ids = self._columns.ids
+            if b"" in ids:  # some are known by their sender, others by their origin
                 own = self._stream.id.encode()
                 ids = [given or b"%b-%b-%b" % (own, *at) for given, *at in zip(ids, starts, stops, strict=True)]
-            heads, identity = _Heads(""), [ids, repeat(b""), repeat(b"")]
-        action: list[Iterable[bytes]] = [map(heads.__getitem__, self._names), *identity, repeat(_ID_END)]
-        stamped: list[Iterable[bytes]] = [repeat(_LOG_ONLY)]
-        if self._stamps is not None:
-            stamped = [repeat(_STAMP), self._stamps, repeat(_LOG)]
-        # The last brace of the last list is the shortest: `repeat` never ends, the rows do.
-        return [*action, self._columns.rows, *stamped, starts, repeat(self._stream.common), *self._fragments, repeat(_END)]
+            heads, identity = _Heads(""), [ids, b"", b""]
+        action: list[_Piece] = [map(heads.__getitem__, self._names), *identity, _ID_END]
+        stamped: list[_Piece] = [_LOG_ONLY] if self._stamps is None else [_STAMP, self._stamps, _LOG]
+        return [*action, self._columns.rows, *stamped, starts, self._stream.common, *self._fragments, _END]
 
-    def _merged(self, rows: list[tuple[bytes, ...]], odd: set[int]) -> list[tuple[bytes, ...]]:
-        for number in odd:
-            action, own, *ours = rows[number][:5], *rows[number][5:]
-            rows[number] = (*action, merge(own, b"".join(ours), self._objects))
-        return rows
+    def _merge(self, laid: list[bytes], width: int, places: Iterable[int]) -> None:
+        """Merge odd rows, given by their places among the documents: what was spliced behind each becomes part of it."""
+        for place in places:
+            own, end = place * width + _ACTION_PIECES, (place + 1) * width
+            merged = merge(laid[own], b"".join(laid[own + 1 : end]), self._objects)
+            laid[own:end] = [merged, *[b""] * (end - own - 1)]
+
+
+def _laid_out(pieces: Sequence[_Piece], count: int) -> list[bytes]:
+    """The pieces of `count` rows, one row after the other."""
+    laid = [piece if isinstance(piece, bytes) else b"" for piece in pieces] * count
+    for place, piece in enumerate(pieces):
+        if not isinstance(piece, bytes):
+            laid[place :: len(pieces)] = piece
+    return laid
 
 
 def _decimals(numbers: Sequence[int]) -> list[bytes]:
