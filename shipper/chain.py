@@ -204,7 +204,7 @@ class _SafeExtras(dict[bytes, bytes]):
         if len(self) >= self._MAX:
             self.clear()
         value: Any = msgspec.json.decode(b"{" + fragment[1:] + b"}")
-        self[fragment] = b"," + msgspec.json.encode(_redacted(value, self._gate))[1:-1]
+        self[fragment] = b"," + msgspec.json.encode(redacted(value, self._gate))[1:-1]
         return self[fragment]
 
 
@@ -222,8 +222,8 @@ class _SafeTags(dict[str, str]):
         return self[tag]
 
 
-def _redacted(value: Any, gate: Gate) -> Any:
+def redacted(value: Any, gate: Gate) -> Any:
     """Every text in a small document, keys too, past the gate."""
     if isinstance(value, dict):
-        return {gate.text(key): _redacted(item, gate) for key, item in value.items()}
+        return {gate.text(key): redacted(item, gate) for key, item in value.items()}
     return gate.text(value) if isinstance(value, str) else value

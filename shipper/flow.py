@@ -21,6 +21,7 @@ import msgspec
 
 from shipper.deliver import traffic
 from shipper.edge import log, store
+from shipper.edge.notices import NOTICES
 from shipper.edge.saving import Saving
 from shipper.encode import document
 from shipper.frame.lines import as_utf8
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipper.chain import Chain, Lap, Outcome
-    from shipper.edge.inlet import Inlet
+    from shipper.edge.inlet import Inflow
     from shipper.edge.outlet import Outlet
     from shipper.encode.index import Horizon, Router
     from shipper.intake import Intake, Taken
@@ -77,7 +78,8 @@ class Parts(msgspec.Struct):
     router: Router
     horizon: Horizon
     summarising: list[Summarising]
-    host_name: str
+    commons: list[Callable[[str], bytes]]
+    """One a source: from the redacted path of a stream to the fragment that all its documents share."""
     redact_text: Callable[[str], str]
     lap: Lap
     refresh: Callable[[], None]
@@ -102,7 +104,7 @@ class Flow:
         self._remainders = Remainders(self, dict(before.cuts) if before is not None else {})
         self._over: set[str] = set()
         self._unreadable: set[str] = set()
-        self._inlets: list[Inlet] = []
+        self._inlets: list[Inflow] = []
         self._held: dict[int, tuple[Any, Counter[int]]] = {}
         self._generated: dict[int, dict[int, Any]] = {}
         self._saving = Saving(self, state)
@@ -112,7 +114,7 @@ class Flow:
         self._loop = asyncio.get_running_loop()
         self._refresh_at = self._loop.time() + 5.0
 
-    def connect(self, inlets: list[Inlet], outlet: Outlet) -> None:
+    def connect(self, inlets: list[Inflow], outlet: Outlet) -> None:
         """Take the inlets, in the order of the sources, and the outlet."""
         self._inlets, self.outlet = inlets, outlet
         if self._before is not None:
@@ -136,15 +138,13 @@ class Flow:
     def lag_bytes(self) -> int:
         """Bytes on disk, as last seen, that have no verdict yet."""
         offsets = self.ledger.offsets()
-        states = [state for inlet in self._inlets for state in inlet.tail.snapshot(offsets)]
+        states = [state for inlet in self._inlets for state in inlet.states(offsets)]
         return sum(max(0, state.size - offsets.get(state.id, state.offset)) for state in states if not state.ended)
 
     # --- what inlets say
 
-    def feed(self, inlet: Inlet, feed: events.Feed) -> events.Consumed:
+    def feed(self, _inlet: Inflow, feed: events.Feed) -> events.Consumed:
         """Cut a window into records, run them through the chain, queue the payload."""
-        if self.first_read_at is None:
-            self.first_read_at = self._loop.time()
         followed = self._streams[feed.stream_id]
         self._parts.lap("idle")
         if followed.flush_after_s is not None:
@@ -158,6 +158,8 @@ class Flow:
     def process(self, followed: Followed, taken: Taken, *, begin: int) -> int:
         """Begin what was taken of a stream from `begin` on, run it through the chain, queue the payload. Returns its ticket."""
         self._parts.lap("frame")
+        if self.first_read_at is None:
+            self.first_read_at = self._loop.time()
         stream, ticket = followed.stream, 0
         merge_counts(self.ledger.account.skipped_bytes, taken.skipped)
         if taken.next_offset > begin or taken.batch is not None:
@@ -172,6 +174,10 @@ class Flow:
                 self._moved(stream.id)
         self._parts.lap("progress")
         return ticket
+
+    def followed(self, stream_id: str) -> Followed:
+        """A stream that was begun and is not forgotten."""
+        return self._streams[stream_id]
 
     def read_again(self, followed: Followed) -> None:
         """Have the source feed the unread end of a file again."""
@@ -204,13 +210,12 @@ class Flow:
             outcome.payload.durable = self._saving.epoch
             self.outlet.handle(traffic.Queued(outcome.payload))
 
-    def began(self, inlet: Inlet, began: events.Began) -> None:
+    def began(self, inlet: Inflow, began: events.Began) -> None:
         """Take up a stream."""
         state = began.stream
-        safe_path = self._safe(state.path)
-        common = document.common_fragment(safe_path, self._parts.host_name)
-        stream = Stream(state.id, common, safe_path, state.first_seen)
         source = self._inlets.index(inlet)
+        safe_path = self._safe(state.path)
+        stream = Stream(state.id, self._parts.commons[source](safe_path), safe_path, state.first_seen)
         path, flush_after_s = state.home or state.path, self._parts.flushes[source]
         self._streams[state.id] = Followed(source, stream, self._parts.intakes[source](stream), path, flush_after_s)
         self._over.discard(state.id)
@@ -220,9 +225,10 @@ class Flow:
             self._saving.begin()
         self._resends.began(state.id, state.size)
         self._saving.touch()
-        log.write("info", "new file" if began.minted else "file resumed", file=safe_path, offset=state.offset, stream=state.id)
+        message = f"new {inlet.subject}" if began.minted else f"{inlet.subject} resumed"
+        log.write("info", message, file=safe_path, offset=state.offset, stream=state.id)
 
-    def ended(self, inlet: Inlet, ended: events.Ended) -> None:
+    def ended(self, inlet: Inflow, ended: events.Ended) -> None:
         """A stream is read to its end; it is dropped here when it is settled."""
         del inlet
         self._over.add(ended.stream_id)
@@ -231,7 +237,7 @@ class Flow:
             log.write("info", "file read to its end", file=known.stream.path, stream=ended.stream_id, why=ended.reason)
         self._forget(ended.stream_id)
 
-    def lost(self, inlet: Inlet, lost: events.Lost) -> None:
+    def lost(self, inlet: Inflow, lost: events.Lost) -> None:
         """Bytes nobody can give any more."""
         del inlet
         self.ledger.account.lost_bytes[lost.cause] += lost.bytes
@@ -241,7 +247,7 @@ class Flow:
 
     def noted(self, note: events.Note) -> None:
         """Log what the source noticed."""
-        level, message = _NOTES.get(note.kind, ("info", note.kind))
+        level, message = NOTICES.get(note.kind, ("info", note.kind))
         if note.kind == "unreadable":
             self._unreadable.add(note.path)
         fields = {name: self._safe(value) if isinstance(value, str) else value for name, value in note.fields.items()}
@@ -334,6 +340,8 @@ class Flow:
             busy = self._turn(now)
             if self._draining and all(inlet.drained for inlet in self._inlets) and self._is_all_done(now):
                 break
+            if not self._draining and all(inlet.has_ended for inlet in self._inlets):
+                self.drain()
             if self.ledger.account.settled != settled or not self._draining:
                 settled, moved_at = self.ledger.account.settled, now
             elif now - moved_at > patience_s and self.ledger.in_flight:
@@ -414,7 +422,7 @@ class Flow:
     def _settle_resends(self) -> None:
         if self._resends.pending:
             offsets = self.ledger.offsets()
-            states = [state for inlet in self._inlets for state in inlet.tail.snapshot(offsets)]
+            states = [state for inlet in self._inlets for state in inlet.states(offsets)]
             self._resends.settle(offsets, {state.id for state in states if not state.ended})
 
     # --- saving
@@ -425,12 +433,14 @@ class Flow:
 
     def saved(self, epoch: int) -> None:
         """A checkpoint is on disk: what waited for it may go."""
+        for inlet in self._inlets:
+            inlet.saved()
         self.outlet.handle(traffic.Durable(epoch))
 
     def snapshot(self) -> bytes:
         """What the checkpoint says now: offsets, horizon and output lengths of one moment."""
         offsets = self.ledger.offsets()
-        sources = [[_written(state) for state in inlet.tail.snapshot(offsets)] for inlet in self._inlets]
+        sources = [[_written(state) for state in inlet.states(offsets)] for inlet in self._inlets]
         known = {state["id"] for states in sources for state in states}
         state = checkpoint.Checkpoint(
             pipeline=str(self._parts.name),
@@ -464,28 +474,10 @@ class Flow:
             hint = "What was delivered since the last one that could will be read and sent again, and not stored twice."
             self.failure = self.failure or HostError("progress could not be saved: the last checkpoint was not written", hint)
         for inlet in self._inlets:
-            inlet.close()
+            await inlet.close()
         await self.outlet.close()
 
 
 def _written(state: events.StreamState) -> dict[str, Any]:
     """A stream's state for the checkpoint."""
     return msgspec.to_builtins(msgspec.structs.replace(state, path=store.quoted(state.path), home=store.quoted(state.home)))  # type: ignore[no-any-return]
-
-
-_NOTES = {
-    "renamed": ("info", "file renamed"),
-    "copy": ("info", "a copy of another file"),
-    "compressed": ("info", "compressed file left alone"),
-    "truncated": ("info", "file truncated"),
-    "replaced": ("info", "file replaced"),
-    "resumed": ("info", "file found again"),
-    "ended": ("info", "file gone, read to its end"),
-    "lost": ("warning", "file gone, not read to its end"),
-    "missed": ("warning", "file gone before it was read"),
-    "refused": ("warning", "path refused"),
-    "unreadable": ("warning", "file cannot be read, to be tried again"),
-    "handles": ("warning", "too many open files"),
-    "polling": ("warning", "no notifications of changes, looking more often"),
-}
-"""What is logged for a note of the source, by its kind."""

@@ -57,9 +57,14 @@ _Piece = bytes | Iterable[bytes]
 """A part of every document: the same in all, or one a row."""
 
 
-def common_fragment(path: str, host: str) -> bytes:
-    """The piece all documents of a stream share; it closes the object `log`. Both values have passed the gate."""
-    return b',"file":{"path":%b}},"host":{"name":%b}' % (json.dumps(path).encode(), json.dumps(host).encode())
+def common_fragment(path: str | None, host: str, told: Mapping[str, object] | None = None) -> bytes:
+    """The piece all documents of a stream share; it closes the object `log`. All values have passed the gate.
+
+    `path` is None for what comes from no file; `told` are more members.
+    """
+    file = b"" if path is None else b',"file":{"path":%b}' % json.dumps(path).encode()
+    more = b"".join(b",%b:%b" % (json.dumps(key).encode(), json.dumps(value).encode()) for key, value in (told or {}).items())
+    return b'%b},"host":{"name":%b}%b' % (file, json.dumps(host).encode(), more)
 
 
 class Assembly:
