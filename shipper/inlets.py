@@ -1,7 +1,7 @@
 """Inlets: from the sources of a checked pipeline and its checkpoint to what runs them.
 
 RULES
-- A source class says by `inlet` what runs it: `file` (follows files), `listen` (the default: has a `connection`), `pipe`.
+- A source class says by `inlet` what runs it: `file` (follows files), `listen` (the default: has a `connection`), `pipe`, `journal`.
 - A listening source has a spool beside the checkpoint, named by its type and its number among those of its type, so that other
   sources may come and go before it.
 - A stream of the checkpoint goes to the source that includes its file (or has its name), the same number first. On another
@@ -54,7 +54,7 @@ class Inlets:
         self._spools = Path(self._temporary.name) if self._temporary is not None else (place or Path()) / "spool"
         names = _names(pipeline)
         self.all: list[Inflow] = [
-            self._files(source.component) if name == "" else self._pushed(source.component, name)
+            self._files(source.component) if name == "" else self._other(source.component, name)
             for source, name in zip(pipeline.sources, names, strict=True)
         ]
 
@@ -92,6 +92,15 @@ class Inlets:
         self._watches.append(watch)
         return watch
 
+    def _other(self, component: Component, name: str) -> Inflow:
+        if inlet_kind(component) != "journal":
+            return self._pushed(component, name)
+        from shipper.edge.journal import JournalInlet
+
+        inlet = JournalInlet(name, component.config, self._flow, mint_identity, time.time)
+        inlet.follow = not self._once
+        return inlet
+
     def _pushed(self, component: Component, name: str) -> PushInlet:
         from shipper.edge.push_inlet import PushInlet
         from shipper.edge.spool import Limits, Spool
@@ -111,7 +120,7 @@ class Inlets:
 
 
 def inlet_kind(component: Component) -> str:
-    """What runs a source: `file`, `listen` or `pipe`."""
+    """What runs a source: `file`, `listen`, `pipe` or `journal`."""
     return getattr(component.factory, "inlet", "listen")
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
+    from shipper.edge.inlet import Inflow
     from shipper.edge.spool_log import Window
     from shipper.model.batch import Stream
     from shipper.remainders import Followed
@@ -61,7 +62,7 @@ class Receiver(Protocol):
 class Owner(Protocol):
     """Who wants the records: the run of a pipeline."""
 
-    def began(self, inlet: PushInlet, began: events.Began) -> None:
+    def began(self, inlet: Inflow, began: events.Began) -> None:
         """The spool is open."""
         ...
 
@@ -73,7 +74,7 @@ class Owner(Protocol):
         """Run a batch."""
         ...
 
-    def lost(self, inlet: PushInlet, lost: events.Lost) -> None:
+    def lost(self, inlet: Inflow, lost: events.Lost) -> None:
         """Bytes nobody can give any more."""
         ...
 
