@@ -38,7 +38,21 @@ class Batch:
     """Framed, unredacted rows of one stream. Owned by the chain once handed over; `block` is never mutated."""
 
     __slots__ = (
-        *("base", "block", "count", "ends", "extras", "flags", "ids", "is_contiguous", "rows", "starts", "stops", "stream", "tags"),
+        *(
+            "base",
+            "block",
+            "count",
+            "ends",
+            "extras",
+            "flags",
+            "ids",
+            "is_contiguous",
+            "rows",
+            "starts",
+            "stops",
+            "stream",
+            "tags",
+        ),
         "times",
     )
 
@@ -82,7 +96,21 @@ class SafeBatch:
     """What the gate returns: the same rows, redacted. The raw block is not reachable from it."""
 
     __slots__ = (
-        *("base", "block", "changed", "count", "dropped", "ends", "flags", "marks", "masked", "rows", "starts", "stops", "stream"),
+        *(
+            "base",
+            "block",
+            "changed",
+            "count",
+            "dropped",
+            "ends",
+            "flags",
+            "marks",
+            "masked",
+            "rows",
+            "starts",
+            "stops",
+            "stream",
+        ),
         "times",
     )
 
