@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import random
 import secrets
@@ -21,26 +20,17 @@ from shipper.chain import unmeasured
 from shipper.deliver.courier import Courier
 from shipper.edge import log, store
 from shipper.edge.dead_letters import DeadLetters
-from shipper.edge.files import FileHands
-from shipper.edge.globs import translate_path
-from shipper.edge.inlet import Inlet
 from shipper.edge.outlet import Outlet
-from shipper.edge.watch import Watch
 from shipper.encode.index import Horizon
 from shipper.flow import Flow
+from shipper.inlets import Inlets
 from shipper.model.errors import ConfigError, Fault, HostError
 from shipper.progress import checkpoint
-from shipper.source import events
-from shipper.source.events import StreamState
-from shipper.source.reading import LIMITS
-from shipper.source.tail import Tail
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from shipper.config.pipeline import Pipeline
-
-_WINDOW_MARGIN_BYTES = 1 << 16
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +70,7 @@ class Agent:
         self._stop_reason = ""
         self._steps = Steps() if env.get("SHIPPER_PROFILE_STEPS") else None
         self._stores: list[store.Store] = []
-        self._watches: list[Watch] = []
+        self._inlets: list[Inlets] = []
 
     async def run(self) -> None:
         """Run until everything is done, or `stop`. Raises ConfigError or HostError for what cannot work."""
@@ -96,8 +86,8 @@ class Agent:
             if not self.ready.is_set():
                 for flow in self.flows:
                     await flow.outlet.close()
-            for watch in self._watches:
-                watch.stop()
+            for inlets in self._inlets:
+                inlets.stop()
             for held in self._stores:
                 held.close()
         if self.failure is not None:
@@ -167,10 +157,10 @@ class Agent:
         flow = Flow(parts, place, store.machine_id(), before)
         letters = DeadLetters(place / "dead-letters") if place is not None else None
         outlet = Outlet(Courier(output.courier_settings(), random.random), output, letters, flow)
-        inlets = [self._inlet(flow, source.component.config, pipeline.max_record) for source in pipeline.sources]
-        flow.connect(inlets, outlet)
-        for inlet, streams in zip(inlets, _known_streams(before, pipeline), strict=True):
-            inlet.offer(events.Resume(streams))
+        inlets = Inlets(flow, pipeline, place, once=self._options.once)
+        self._inlets.append(inlets)
+        flow.connect(inlets.all, outlet)
+        await inlets.open(before)
         log.write("info", "pipeline started", pipeline=pipeline.name, output=output.destination, resumed=before is not None)
         return flow
 
@@ -197,26 +187,6 @@ class Agent:
         self._stores.append(held)
         return held
 
-    def _inlet(self, flow: Flow, config: Any, max_record_bytes: int) -> Inlet:
-        loop = asyncio.get_running_loop()
-        # A window must be longer than the longest record, or a file with such a record is never read on.
-        window = max(LIMITS.read_size_bytes_max, max_record_bytes + _WINDOW_MARGIN_BYTES)
-        tail = Tail(config, mint_identity, msgspec.structs.replace(LIMITS, read_size_bytes_max=window))
-        hands = FileHands(config)
-        inlet = Inlet(tail, hands, flow, loop.time)
-        if not self._options.once:
-            inlet.watch = self._watch(inlet, flow, config)
-        return inlet
-
-    def _watch(self, inlet: Inlet, flow: Flow, config: Any) -> Watch:
-        def noticed(paths: frozenset[str], names: bool) -> None:  # noqa: FBT001
-            inlet.offer(events.Noticed(paths, names))
-            flow.wake()
-
-        watch = Watch(asyncio.get_running_loop(), noticed, poll=config.poll)
-        self._watches.append(watch)
-        return watch
-
     def account(self) -> dict[str, Any]:
         """The account of all pipelines together, as plain data."""
         total: dict[str, Any] = {}
@@ -238,11 +208,6 @@ class Agent:
         }
 
 
-def mint_identity() -> str:
-    """128 random bits, 22 characters of base64url."""
-    return base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
-
-
 def _read_checkpoint(place: Path, destination: str) -> checkpoint.Checkpoint | None:
     """The checkpoint of a place; None where there never was one. Raises HostError for one that is not whole."""
     path = place / "checkpoint"
@@ -258,43 +223,6 @@ def _read_checkpoint(place: Path, destination: str) -> checkpoint.Checkpoint | N
     if found.destination != destination:
         raise HostError(f"the checkpoint {path} belongs to {found.destination}", "State directories are not to be moved by hand.")
     return found
-
-
-def _known_streams(before: checkpoint.Checkpoint | None, pipeline: Pipeline) -> list[list[StreamState] | None]:
-    """The streams of each source as the checkpoint has them, None for a source that is new.
-
-    A source may have been put before others, or moved: a stream goes to the source that includes its file, the same number first;
-    where none does (a link leads to the file) to the same number. On another machine they are minted anew, offsets kept.
-    """
-    if before is None or not before.sources:
-        return [None] * len(pipeline.sources)
-    found: list[list[StreamState]] = [[] for _ in pipeline.sources]
-    tests = [_is_included(source.component.config) for source in pipeline.sources]
-    for number, states in enumerate(before.sources):
-        order = sorted(range(len(tests)), key=number.__ne__)
-        for state in (msgspec.convert(state, StreamState) for state in states):
-            state.path, state.home = store.unquoted(state.path), store.unquoted(state.home)
-            at = next((at for at in order if tests[at](state.home or state.path)), number)
-            if at < len(found):
-                found[at].append(state)
-    if before.machine_id != store.machine_id():
-        _mint_anew([state for states in found for state in states], before)
-    return [streams if streams or number < len(before.sources) else None for number, streams in enumerate(found)]
-
-
-def _is_included(config: Any) -> Callable[[str], bool]:
-    """Whether a path is one of those that a source includes."""
-    patterns = [translate_path(pattern) for pattern in config.include]
-    return lambda path: any(pattern.fullmatch(path) for pattern in patterns)
-
-
-def _mint_anew(streams: list[StreamState], before: checkpoint.Checkpoint) -> None:
-    """A cloned machine: both would send the same ids."""
-    log.write("warning", "this state was written on another machine: its streams get new identities", streams=len(streams))
-    for stream in streams:
-        old, stream.id = stream.id, mint_identity()
-        if old in before.last_seconds:
-            before.last_seconds[stream.id] = before.last_seconds[old]
 
 
 async def run(pipelines: list[Pipeline], options: Options, env: Mapping[str, str]) -> Agent:

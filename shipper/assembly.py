@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shipper.chain import Chain, Dating, Lap, unmeasured
+from shipper.chain import Chain, Dating, Lap, redacted, unmeasured
 from shipper.config import load
 from shipper.config.fields import FilePath
 from shipper.edge import log, store
 from shipper.edge.tables import Tables
+from shipper.encode import document
 from shipper.encode.index import Horizon, Route, Router
 from shipper.flow import Parts
 from shipper.intake import Intake
@@ -30,6 +32,17 @@ if TYPE_CHECKING:
     from shipper.decode.json import Json
     from shipper.frame.frame import Frame
     from shipper.model.batch import Stream
+
+
+_STDIN = "name: stdin\nsources:\n  - type: stdin\n"
+"""`program | shipper run -`: into files under `out`, or to the Elasticsearch that the environment names."""
+_TO_ELASTICSEARCH = """\
+output:
+  type: elasticsearch
+  hosts: ["${ELASTICSEARCH_SCHEME:-http}://${ELASTICSEARCH_HOST}:${ELASTICSEARCH_PORT:-9200}"]
+  user: ${ELASTICSEARCH_USER:-}
+  password: ${ELASTICSEARCH_PASSWORD:-}
+"""
 
 
 class Surroundings(msgspec.Struct):
@@ -69,7 +82,9 @@ class _Faults:
 
 
 def read_pipeline(path: str, env: Mapping[str, str]) -> Pipeline:
-    """Read and check a pipeline file. Raises ConfigError."""
+    """Read and check a pipeline file; `-` is the built-in one that reads standard input. Raises ConfigError."""
+    if path == "-":
+        return load.load(_STDIN + (_TO_ELASTICSEARCH if env.get("ELASTICSEARCH_HOST") else ""), path, env, secret_reader(env))
     try:
         text = Path(path).read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
@@ -134,11 +149,15 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     tables = Tables()
     frames: list[Frame] = [faults.make(source.frame) for source in pipeline.sources]
     stages = [(component.type, faults.make(component, tables)) for component in pipeline.stages]
+    for source in pipeline.sources:
+        if getattr(source.component.factory, "inlet", "listen") == "listen":
+            faults.make(source.component, time.time)
     if faults.faults:  # what the gate refuses belongs to the same message
         faults.run(lambda: make_gate(pipeline, surroundings, {}))
     faults.check()
     router = Router(routes_of(pipeline), horizon)
-    adds = dict.fromkeys(name for maker in (*frames, *(stage for _, stage in stages)) for name in maker.adds)
+    makers = (*frames, *(stage for _, stage in stages), *(source.component.factory for source in pipeline.sources))
+    adds = dict.fromkeys(name for maker in makers for name in getattr(maker, "adds", ()))
     stamp_fields = tuple(dict.fromkeys((*pipeline.timestamp, "@timestamp")))
     asked = [*router.reads, *(name for _, stage in stages for name in stage.reads)]
     spare = [name for name in stamp_fields[1:] if name not in asked]
@@ -153,14 +172,26 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
         name=pipeline.name,
         chains=[Chain(gate, decoder, stages, router, dating) for decoder in decoders],
         intakes=[_intakes(pipeline, number, frame) for number, frame in enumerate(frames)],
+        flushes=[getattr(frame, "flush_after_s", None) for frame in frames],
         router=router,
         horizon=horizon,
         summarising=[stage for _, stage in stages if hasattr(stage, "flush")],
-        host_name=gate.text(surroundings.host_name),
+        commons=[_common(source.component, gate, gate.text(surroundings.host_name)) for source in pipeline.sources],
         redact_text=gate.text,
         lap=surroundings.lap,
         refresh=lambda: tell(tables),
     )
+
+
+def _common(component: Component, gate: Gate, host_name: str) -> Callable[[str], bytes]:
+    """What all documents of a stream share: its file (and what the file's path tells), the host."""
+    describe = getattr(component.factory, "describe", None)
+
+    def common(path: str) -> bytes:
+        told = {} if describe is None else redacted(describe(path), gate)
+        return document.common_fragment(None if path.startswith("push:") else path, host_name, told)
+
+    return common
 
 
 def _intakes(pipeline: Pipeline, number: int, frame: Frame) -> Callable[[Stream], Intake]:

@@ -110,6 +110,7 @@ class Chain:
         self._stamp_fields, self._content_key = tuple(dating.stamp_fields), dating.content_key
         self._timeline = timestamp.Timeline()
         self._extras = _SafeExtras(gate)
+        self._tags = _SafeTags(gate)
 
     def run(self, batch: Batch, ticket: int, before: float, now: float, lap: Lap = unmeasured) -> Outcome:
         """Process a batch.
@@ -121,12 +122,14 @@ class Chain:
             now: monotonic seconds, for stages that remember.
             lap: called with a step's name after it, to measure.
         """
-        ids = None if self._content_key is None else content_ids(batch, self._content_key)
+        ids = batch.ids if self._content_key is None else content_ids(batch, self._content_key)
+        tags = None if batch.tags is None else list(map(self._tags.__getitem__, batch.tags))
         safe = self.gate.admit(batch)
         extras = list(map(self._extras.__getitem__, batch.extras)) if batch.extras is not None else None
         lap("redact")
         columns, odd = self._decoder.decode(safe)
-        columns.ids = ids
+        columns.ids, columns.tags = ids, tags
+        columns.fields["shipper.tag"] = tags or [None] * columns.count  # never what a record itself says there
         lap("decode")
         stamps = self._date(columns, safe, odd, before)
         columns.dropped.update(safe.dropped)
@@ -201,12 +204,26 @@ class _SafeExtras(dict[bytes, bytes]):
         if len(self) >= self._MAX:
             self.clear()
         value: Any = msgspec.json.decode(b"{" + fragment[1:] + b"}")
-        self[fragment] = b"," + msgspec.json.encode(_redacted(value, self._gate))[1:-1]
+        self[fragment] = b"," + msgspec.json.encode(redacted(value, self._gate))[1:-1]
         return self[fragment]
 
 
-def _redacted(value: Any, gate: Gate) -> Any:
+class _SafeTags(dict[str, str]):
+    """A tag -> the same, redacted. Bounded likewise."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__()
+        self._gate = gate
+
+    def __missing__(self, tag: str) -> str:
+        if len(self) >= _SafeExtras._MAX:  # noqa: SLF001  one bound for both
+            self.clear()
+        self[tag] = self._gate.text(tag)
+        return self[tag]
+
+
+def redacted(value: Any, gate: Gate) -> Any:
     """Every text in a small document, keys too, past the gate."""
     if isinstance(value, dict):
-        return {gate.text(key): _redacted(item, gate) for key, item in value.items()}
+        return {gate.text(key): redacted(item, gate) for key, item in value.items()}
     return gate.text(value) if isinstance(value, str) else value

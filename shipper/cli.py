@@ -201,14 +201,20 @@ def setup(config: str, only_print: bool) -> None:  # noqa: FBT001
         click.echo(line)
 
 
+_AGENTS = ["fluentd", "fluent-bit", "filebeat", "vector", "promtail", "shipper"]
+_STATE = click.option("--state", "directory", metavar="DIR", help="Where progress is kept.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print it as one line of JSON.")
+_CONFIG = click.argument("config", type=click.Path())
+
+
 @cli.group()
 def state() -> None:
     """Look after the progress that is kept."""
 
 
 @state.command()
-@click.argument("config", type=click.Path())
-@click.option("--state", "directory", metavar="DIR", help="Where progress is kept.")
+@_CONFIG
+@_STATE
 @refusing
 def reset(config: str, directory: str | None) -> None:
     """Forget the progress of a pipeline: the next run reads everything again. The old checkpoint is kept beside."""
@@ -227,6 +233,92 @@ def reset(config: str, directory: str | None) -> None:
     else:
         click.echo("there was no progress to forget")
     held.close()
+
+
+def _kept(config: str, directory: str | None) -> Any:
+    """Where the progress of a pipeline is kept."""
+    from pathlib import Path
+
+    from shipper import assembly, inlets
+    from shipper.edge import state_commands, store
+
+    [pipeline] = _read([config])
+    place = Path(directory) if directory else store.default_directory(os.environ)
+    return state_commands.Kept(pipeline, assembly.make_output(pipeline.output).destination, place, inlets.mint_identity)
+
+
+def _tell(lines: Any, value: Any, *, as_json: bool) -> None:
+    """Print lines, or the same as data."""
+    import msgspec
+
+    from shipper.edge import state_texts
+
+    for line in [msgspec.json.encode(state_texts.as_data(value)).decode()] if as_json else lines:
+        click.echo(line)
+
+
+@state.command("list")
+@_CONFIG
+@_STATE
+@_JSON
+@refusing
+def list_(config: str, directory: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Say how far each file was read."""
+    from shipper.edge import state_commands, state_texts
+
+    rows = state_commands.list_streams(_kept(config, directory))
+    _tell(state_texts.streams(rows), rows, as_json=as_json)
+
+
+@state.command()
+@_CONFIG
+@_STATE
+@refusing
+def export(config: str, directory: str | None) -> None:
+    """Print the progress of a pipeline as JSON, for `state import`."""
+    from shipper.edge import state_commands
+
+    click.echo(state_commands.export(_kept(config, directory)), nl=False)
+
+
+@state.command("set")
+@_CONFIG
+@click.argument("file", type=click.Path())
+@click.argument("offset", metavar="OFFSET|beginning|end")
+@click.option("--again", is_flag=True, help="Send what is read again as new documents, not under their old ids.")
+@_STATE
+@_JSON
+@refusing
+def set_(config: str, file: str, offset: str, again: bool, directory: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Move the progress in one file."""
+    from shipper.edge import state_commands
+
+    try:
+        to = state_commands.parse_target(offset)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="OFFSET") from error
+    moved = state_commands.set_offset(_kept(config, directory), os.path.abspath(file), to, again=again)
+    _tell([moved.reason], moved, as_json=as_json)
+
+
+@state.command("import")
+@_CONFIG
+@click.argument("file", type=click.Path())
+@click.option("--from", "agent", type=click.Choice(_AGENTS), help="Whose state it is.  [default: by its content]")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
+@click.option("--force", is_flag=True, help="Replace progress that is there already.")
+@_STATE
+@_JSON
+@refusing
+def import_(config: str, file: str, directory: str | None, as_json: bool, **rest: Any) -> int:  # noqa: FBT001
+    """Begin where another agent stopped, as its state in FILE says."""
+    from pathlib import Path
+
+    from shipper.edge import state_commands, state_texts
+
+    found = state_commands.take_over(_kept(config, directory), Path(file), **rest)
+    _tell(state_texts.imported(found), found, as_json=as_json)
+    return 1 if any(one.status == "refused" for one in found.outcomes) else 0
 
 
 @cli.command()

@@ -3,13 +3,11 @@
 RULES
 - One loop, one thread: everything here runs in the event loop; posts and disk writes are awaited in tasks beside it.
 - A payload names the epoch of the checkpoint it depends on (new identities, new index names, cuts made by time); the courier
-  holds it until that checkpoint is durable. Other progress is saved once a second.
+  holds it until that checkpoint is durable (`edge/saving.py`).
 - While the courier is full the inlets are paused: the files are the queue.
 - The horizon (what windows count from) moves once an hour, and only after everything judged by the old one is settled: the
   inlets are paused, summaries are shipped, and when nothing is in flight the reference moves and reading goes on. After a crash
   it stays until what the former run may have sent is settled (`progress/resends.py`).
-- A checkpoint that cannot be written (disk full, read-only) is tried again with growing waits; meanwhile nothing new is sent
-  that depends on it, and no progress is claimed.
 """
 
 from __future__ import annotations
@@ -23,6 +21,8 @@ import msgspec
 
 from shipper.deliver import traffic
 from shipper.edge import log, store
+from shipper.edge.notices import NOTICES
+from shipper.edge.saving import Saving
 from shipper.encode import document
 from shipper.frame.lines import as_utf8
 from shipper.model import verdicts
@@ -31,6 +31,7 @@ from shipper.model.errors import HostError
 from shipper.progress import checkpoint
 from shipper.progress.ledger import Ledger
 from shipper.progress.resends import Resends
+from shipper.remainders import Followed, Remainders
 from shipper.source import events
 
 if TYPE_CHECKING:
@@ -38,14 +39,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shipper.chain import Chain, Lap, Outcome
-    from shipper.edge.inlet import Inlet
+    from shipper.edge.inlet import Inflow
     from shipper.edge.outlet import Outlet
     from shipper.encode.index import Horizon, Router
-    from shipper.intake import Intake
+    from shipper.intake import Intake, Taken
 
-SAVE_EVERY_S = 1.0
-SAVE_RETRY_S_MAX = 30.0
-_SAVE_RETRY_S = 0.25
 MOVE_EVERY_S = 3600.0
 GRACE_S = 10.0
 """How long a stop waits for what is in flight."""
@@ -75,10 +73,13 @@ class Parts(msgspec.Struct):
     """One a source."""
     intakes: list[Callable[[Stream], Intake]]
     """One a source."""
+    flushes: list[float | None]
+    """One a source: after how many seconds its frame's unfinished records are taken as they are; None: it joins no lines."""
     router: Router
     horizon: Horizon
     summarising: list[Summarising]
-    host_name: str
+    commons: list[Callable[[str], bytes]]
+    """One a source: from the redacted path of a stream to the fragment that all its documents share."""
     redact_text: Callable[[str], str]
     lap: Lap
     refresh: Callable[[], None]
@@ -96,25 +97,24 @@ class Flow:
         self.stop_reason = ""
         self.failure: HostError | None = None
         self.first_read_at: float | None = None
-        self._parts, self._state, self._machine, self._before = parts, state, machine, before
+        self._parts, self._machine, self._before = parts, machine, before
         self._resends = Resends.after(before)
         self._quiet = False
-        self._streams: dict[str, tuple[Inlet, Stream, Intake]] = {}
+        self._streams: dict[str, Followed] = {}
+        self._remainders = Remainders(self, dict(before.cuts) if before is not None else {})
         self._over: set[str] = set()
         self._unreadable: set[str] = set()
-        self._inlets: list[Inlet] = []
+        self._inlets: list[Inflow] = []
         self._held: dict[int, tuple[Any, Counter[int]]] = {}
         self._generated: dict[int, dict[int, Any]] = {}
-        self._epoch, self._durable, self._dirty = 1, 0, True
-        self._saving: asyncio.Task[bool] | None = None
-        self._save_at, self._save_wait, self._retry_s = 0.0, 0.0, _SAVE_RETRY_S
+        self._saving = Saving(self, state)
         self._grace_s = GRACE_S
         self._paused = self._quiescing = self._stopping = self._draining = False
         self._wakeup = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._refresh_at = self._loop.time() + 5.0
 
-    def connect(self, inlets: list[Inlet], outlet: Outlet) -> None:
+    def connect(self, inlets: list[Inflow], outlet: Outlet) -> None:
         """Take the inlets, in the order of the sources, and the outlet."""
         self._inlets, self.outlet = inlets, outlet
         if self._before is not None:
@@ -138,35 +138,55 @@ class Flow:
     def lag_bytes(self) -> int:
         """Bytes on disk, as last seen, that have no verdict yet."""
         offsets = self.ledger.offsets()
-        states = [state for inlet in self._inlets for state in inlet.tail.snapshot(offsets)]
+        states = [state for inlet in self._inlets for state in inlet.states(offsets)]
         return sum(max(0, state.size - offsets.get(state.id, state.offset)) for state in states if not state.ended)
 
     # --- what inlets say
 
-    def feed(self, inlet: Inlet, feed: events.Feed) -> events.Consumed:
+    def feed(self, _inlet: Inflow, feed: events.Feed) -> events.Consumed:
         """Cut a window into records, run them through the chain, queue the payload."""
+        followed = self._streams[feed.stream_id]
+        self._parts.lap("idle")
+        if followed.flush_after_s is not None:
+            return self._remainders.feed(followed, feed, self._loop.time())
+        taken = followed.intake.take(feed.data, feed.offset, final=feed.final)
+        if feed.final and taken.batch is not None:
+            self._saving.begin()  # a record cut by time: the checkpoint says so before it is sent
+        self.process(followed, taken, begin=feed.offset)
+        return events.Consumed(feed.stream_id, taken.next_offset, taken.read_from)
+
+    def process(self, followed: Followed, taken: Taken, *, begin: int) -> int:
+        """Begin what was taken of a stream from `begin` on, run it through the chain, queue the payload. Returns its ticket."""
+        self._parts.lap("frame")
         if self.first_read_at is None:
             self.first_read_at = self._loop.time()
-        _, stream, intake = self._streams[feed.stream_id]
-        self._parts.lap("idle")
-        taken = intake.take(feed.data, feed.offset, final=feed.final)
-        self._parts.lap("frame")
+        stream, ticket = followed.stream, 0
         merge_counts(self.ledger.account.skipped_bytes, taken.skipped)
-        if taken.next_offset > feed.offset or taken.batch is not None:
+        if taken.next_offset > begin or taken.batch is not None:
             rows = taken.batch.count if taken.batch is not None else 0
             before = self.ledger.last_seconds(stream.id)
             ticket = self.ledger.begin(stream.id, taken.next_offset, rows, taken.next_offset - self.ledger.begun(stream.id))
-            self._dirty = True
+            self._saving.touch()
             if taken.batch is not None:
-                chain = self._parts.chains[self._inlets.index(inlet)]
-                if feed.final:
-                    self._epoch += 1  # a record cut by time: the checkpoint says so before it is sent
-                outcome = chain.run(taken.batch, ticket, float(before), self._loop.time(), self._parts.lap)
-                self._take(stream, ticket, outcome)
-            elif (inlet_of := self._streams.get(stream.id)) is not None:
-                self._moved(inlet_of[0], stream.id)
+                chain = self._parts.chains[followed.source]
+                self._take(stream, ticket, chain.run(taken.batch, ticket, float(before), self._loop.time(), self._parts.lap))
+            else:
+                self._moved(stream.id)
         self._parts.lap("progress")
-        return events.Consumed(feed.stream_id, taken.next_offset, taken.read_from)
+        return ticket
+
+    def followed(self, stream_id: str) -> Followed:
+        """A stream that was begun and is not forgotten."""
+        return self._streams[stream_id]
+
+    def read_again(self, followed: Followed) -> None:
+        """Have the source feed the unread end of a file again."""
+        self._inlets[followed.source].offer(events.Noticed(frozenset({followed.path})))
+        self.wake()
+
+    def begin_epoch(self) -> None:
+        """What comes depends on a checkpoint that is still to be written."""
+        self._saving.begin()
 
     def _take(self, stream: Stream, ticket: int, outcome: Outcome) -> None:
         """Book what the chain decided, and queue what is to be sent."""
@@ -177,54 +197,57 @@ class Flow:
         for stage, error in outcome.stage_errors:
             log.write("error", "a stage failed; its rows went on without it", stage=stage, error=error, file=stream.path)
         if self._parts.horizon.changed:
-            self._epoch, self._parts.horizon.changed = self._epoch + 1, False
+            self._parts.horizon.changed = False
+            self._saving.begin()
         for summary in outcome.held.values():
             self._held.setdefault(id(summary), (summary, Counter()))[1][ticket] += 1
         moved = None
         for reason, rows in Counter(outcome.dropped.values()).items():
             moved = self.ledger.settle(ticket, verdicts.DROPPED, rows, reason) or moved
         if moved:
-            self._moved(self._streams[moved][0], moved)
+            self._moved(moved)
         if outcome.payload.count:
-            outcome.payload.durable = self._epoch
+            outcome.payload.durable = self._saving.epoch
             self.outlet.handle(traffic.Queued(outcome.payload))
 
-    def began(self, inlet: Inlet, began: events.Began) -> None:
+    def began(self, inlet: Inflow, began: events.Began) -> None:
         """Take up a stream."""
         state = began.stream
+        source = self._inlets.index(inlet)
         safe_path = self._safe(state.path)
-        common = document.common_fragment(safe_path, self._parts.host_name)
-        stream = Stream(state.id, common, safe_path, state.first_seen)
-        self._streams[state.id] = (inlet, stream, self._parts.intakes[self._inlets.index(inlet)](stream))
+        stream = Stream(state.id, self._parts.commons[source](safe_path), safe_path, state.first_seen)
+        path, flush_after_s = state.home or state.path, self._parts.flushes[source]
+        self._streams[state.id] = Followed(source, stream, self._parts.intakes[source](stream), path, flush_after_s)
         self._over.discard(state.id)
         known = self._before.last_seconds.get(state.id) if self._before is not None else None
         self.ledger.open(state.id, state.offset, int(state.first_seen) if known is None else known)
         if began.minted:
-            self._epoch += 1
+            self._saving.begin()
         self._resends.began(state.id, state.size)
-        self._dirty = True
-        log.write("info", "new file" if began.minted else "file resumed", file=safe_path, offset=state.offset, stream=state.id)
+        self._saving.touch()
+        message = f"new {inlet.subject}" if began.minted else f"{inlet.subject} resumed"
+        log.write("info", message, file=safe_path, offset=state.offset, stream=state.id)
 
-    def ended(self, inlet: Inlet, ended: events.Ended) -> None:
+    def ended(self, inlet: Inflow, ended: events.Ended) -> None:
         """A stream is read to its end; it is dropped here when it is settled."""
         del inlet
         self._over.add(ended.stream_id)
-        self._dirty = True
+        self._saving.touch()
         if (known := self._streams.get(ended.stream_id)) is not None:
-            log.write("info", "file read to its end", file=known[1].path, stream=ended.stream_id, why=ended.reason)
+            log.write("info", "file read to its end", file=known.stream.path, stream=ended.stream_id, why=ended.reason)
         self._forget(ended.stream_id)
 
-    def lost(self, inlet: Inlet, lost: events.Lost) -> None:
+    def lost(self, inlet: Inflow, lost: events.Lost) -> None:
         """Bytes nobody can give any more."""
         del inlet
         self.ledger.account.lost_bytes[lost.cause] += lost.bytes
         known = self._streams.get(lost.stream_id)
-        path = known[1].path if known else "?"
+        path = known.stream.path if known else "?"
         log.write("error", "bytes lost", file=path, stream=lost.stream_id, bytes=lost.bytes, cause=lost.cause)
 
     def noted(self, note: events.Note) -> None:
         """Log what the source noticed."""
-        level, message = _NOTES.get(note.kind, ("info", note.kind))
+        level, message = NOTICES.get(note.kind, ("info", note.kind))
         if note.kind == "unreadable":
             self._unreadable.add(note.path)
         fields = {name: self._safe(value) if isinstance(value, str) else value for name, value in note.fields.items()}
@@ -239,14 +262,14 @@ class Flow:
     def settled(self, settle: traffic.Settle) -> None:
         """Book verdicts; move the offsets behind them."""
         merge_counts(self.ledger.account.indices, settle.indices)
-        self._dirty = True
+        self._saving.touch()
         if settle.ticket in self._generated:
             self._settle_generated(settle)
             return
         rows = self._rows_of(settle)
         moved = self.ledger.settle(settle.ticket, settle.verdict, rows, settle.reason)
-        if moved and moved in self._streams:
-            self._moved(self._streams[moved][0], moved)
+        if moved:
+            self._moved(moved)
 
     def _rows_of(self, settle: traffic.Settle) -> int:
         return self.ledger.pending(settle.ticket) if settle.rows is None else len(settle.rows)
@@ -259,20 +282,23 @@ class Flow:
             _, tickets = self._held.pop(id(summaries.pop(number)), (None, Counter[int]()))
             for ticket, rows in tickets.items():
                 moved = self.ledger.settle(ticket, verdicts.DROPPED, rows, "throttled")
-                if moved and moved in self._streams:
-                    self._moved(self._streams[moved][0], moved)
+                if moved:
+                    self._moved(moved)
         if not summaries:
             del self._generated[settle.ticket]
 
-    def _moved(self, inlet: Inlet, stream_id: str) -> None:
-        """The committed offset of a stream moved."""
-        inlet.offer(events.Settled(stream_id, self.ledger.committed(stream_id).offset))
-        self._forget(stream_id)
+    def _moved(self, stream_id: str) -> None:
+        """The committed offset of a stream moved, and maybe of those that waited for it."""
+        for moved in (stream_id, *self.ledger.freed()):
+            if (followed := self._streams.get(moved)) is not None:
+                self._inlets[followed.source].offer(events.Settled(moved, self.ledger.committed(moved).offset))
+                self._forget(moved)
 
     def _forget(self, stream_id: str) -> None:
         """Drop an ended stream that has nothing in flight."""
         if stream_id in self._over and not self.ledger.busy(stream_id):
             self._streams.pop(stream_id, None)
+            self._remainders.forget(stream_id)
             self._over.discard(stream_id)
 
     def informed(self, note: traffic.Note) -> None:
@@ -312,8 +338,10 @@ class Flow:
         while not self._stopping:
             now = self._loop.time()
             busy = self._turn(now)
-            if self._draining and all(inlet.drained for inlet in self._inlets) and self._is_settled(flush=True):
+            if self._draining and all(inlet.drained for inlet in self._inlets) and self._is_all_done(now):
                 break
+            if not self._draining and all(inlet.has_ended for inlet in self._inlets):
+                self.drain()
             if self.ledger.account.settled != settled or not self._draining:
                 settled, moved_at = self.ledger.account.settled, now
             elif now - moved_at > patience_s and self.ledger.in_flight:
@@ -329,10 +357,11 @@ class Flow:
         self.outlet.expire()
         for summarising in self._parts.summarising:
             self._ship(summarising.due(now))
+        self._remainders.expire(now)
         self._move_horizon()
         self._pause(wanted=self.outlet.courier.is_full or self._quiescing)
         busy = [inlet.turn() for inlet in self._inlets]
-        self._save_if_due(now)
+        self._saving.expire(now)
         if now >= self._refresh_at:
             self._refresh_at = now + 5.0
             self._parts.refresh()
@@ -344,7 +373,7 @@ class Flow:
         self._parts.lap("work")
         deadlines = [inlet.deadline() for inlet in self._inlets]
         deadlines += [summarising.deadline() for summarising in self._parts.summarising]
-        deadlines += [self.outlet.courier.deadline(), self._refresh_at, self._save_deadline()]
+        deadlines += [self.outlet.courier.deadline(), self._refresh_at, self._saving.deadline(), self._remainders.deadline()]
         wait = max(0.001, min(at for at in deadlines if at is not None) - now)
         try:
             await asyncio.wait_for(self._wakeup.wait(), wait)
@@ -365,7 +394,7 @@ class Flow:
         ticket = -self.ledger.number()
         self._generated[ticket] = dict(enumerate(summaries))
         payload = document.generated(ticket, [(s.index, s.id, s.document()) for s in summaries])
-        payload.durable = self._epoch
+        payload.durable = self._saving.epoch
         self.outlet.handle(traffic.Queued(payload))
 
     def _is_settled(self, *, flush: bool) -> bool:
@@ -375,6 +404,11 @@ class Flow:
                 self._ship(summarising.flush())
         return not self.ledger.in_flight and self.outlet.courier.idle
 
+    def _is_all_done(self, now: float) -> bool:
+        """Whether a drained flow is settled, once what nothing follows any more is taken as it is."""
+        self._remainders.expire(now, all_of_them=True)
+        return self._is_settled(flush=True)
+
     def _move_horizon(self) -> None:
         horizon = self._parts.horizon
         if not self._quiescing and self._parts.wall() - horizon.reference > MOVE_EVERY_S:
@@ -382,59 +416,31 @@ class Flow:
         elif self._quiescing and self._is_settled(flush=True):
             horizon.move(self._parts.wall())
             self._parts.router.forget()
-            self._epoch, horizon.changed, self._quiescing = self._epoch + 1, False, False
+            horizon.changed = self._quiescing = False
+            self._saving.begin()
 
     def _settle_resends(self) -> None:
         if self._resends.pending:
             offsets = self.ledger.offsets()
-            states = [state for inlet in self._inlets for state in inlet.tail.snapshot(offsets)]
+            states = [state for inlet in self._inlets for state in inlet.states(offsets)]
             self._resends.settle(offsets, {state.id for state in states if not state.ended})
 
     # --- saving
 
-    def _save_if_due(self, now: float) -> None:
-        if self._saving is not None and self._saving.done():
-            saved, self._saving = self._saving, None
-            saved.result()  # a bug in saving ends the run: without checkpoints nothing may be claimed
-        if self._saving is not None or now < self._save_wait:
-            return
-        if self._epoch > self._durable or (self._dirty and now >= self._save_at):
-            self._saving = self._loop.create_task(self._save())
-            self._saving.add_done_callback(lambda _: self.wake())
+    async def sync(self) -> None:
+        """Make durable what the output keeps. Raises HostError, OSError."""
+        await self.outlet.output.sync()
 
-    def _save_deadline(self) -> float | None:
-        """When the next checkpoint is due; None while one is being written (its end wakes the loop), or nothing is new."""
-        if self._saving is not None or not (self._dirty or self._epoch > self._durable):
-            return None
-        return max(self._save_at if self._epoch == self._durable else 0.0, self._save_wait)
+    def saved(self, epoch: int) -> None:
+        """A checkpoint is on disk: what waited for it may go."""
+        for inlet in self._inlets:
+            inlet.saved()
+        self.outlet.handle(traffic.Durable(epoch))
 
-    async def _save(self) -> bool:
-        """Write one checkpoint; say whether it is on disk. A failure is retried later, unless the output cannot be mended."""
-        epoch, self._dirty = self._epoch, False
-        data = self._snapshot()
-        try:
-            await self.outlet.output.sync()
-            if self._state is not None:
-                await store.save(self._state / "checkpoint", data)
-        except HostError as error:
-            self.broke(error)
-        except OSError as error:
-            self._dirty = True
-            self._retry_s = min(SAVE_RETRY_S_MAX, 2 * self._retry_s)
-            self._save_wait = self._loop.time() + self._retry_s
-            log.write("error", "the checkpoint cannot be written; nothing is claimed as done", reason=error.strerror)
-        else:
-            self._retry_s = _SAVE_RETRY_S
-            self._durable = epoch
-            self._save_at = self._loop.time() + SAVE_EVERY_S
-            self.outlet.handle(traffic.Durable(epoch))
-            return True
-        return False
-
-    def _snapshot(self) -> bytes:
+    def snapshot(self) -> bytes:
         """What the checkpoint says now: offsets, horizon and output lengths of one moment."""
         offsets = self.ledger.offsets()
-        sources = [[_written(state) for state in inlet.tail.snapshot(offsets)] for inlet in self._inlets]
+        sources = [[_written(state) for state in inlet.states(offsets)] for inlet in self._inlets]
         known = {state["id"] for states in sources for state in states}
         state = checkpoint.Checkpoint(
             pipeline=str(self._parts.name),
@@ -443,6 +449,7 @@ class Flow:
             horizon={**msgspec.to_builtins(self._parts.horizon), "quiet": self._quiet},
             sources=sources,
             last_seconds=self.ledger.last_settled(known),
+            cuts=self._remainders.cuts(),
             output=dict(self.outlet.output.state()),
         )
         return checkpoint.encode(state)
@@ -453,43 +460,24 @@ class Flow:
         until = self._loop.time() + (self._grace_s if self._stopping else 0.0)
         while not self._is_settled(flush=True) and self._loop.time() < until and self.failure is None:
             self.outlet.expire()
-            self._save_if_due(self._loop.time())
+            self._saving.expire(self._loop.time())
             self._wakeup.clear()
             try:
                 await asyncio.wait_for(self._wakeup.wait(), 0.05)
             except TimeoutError:
                 pass
         self.outlet.handle(traffic.Stopping())
-        if self._saving is not None:
-            await self._saving
+        await self._saving.finish()
         self._settle_resends()
         self._quiet = self._is_settled(flush=False) and not self._resends.pending
-        if self.failure is None and not await self._save():
+        if self.failure is None and not await self._saving.save():
             hint = "What was delivered since the last one that could will be read and sent again, and not stored twice."
             self.failure = self.failure or HostError("progress could not be saved: the last checkpoint was not written", hint)
         for inlet in self._inlets:
-            inlet.close()
+            await inlet.close()
         await self.outlet.close()
 
 
 def _written(state: events.StreamState) -> dict[str, Any]:
     """A stream's state for the checkpoint."""
     return msgspec.to_builtins(msgspec.structs.replace(state, path=store.quoted(state.path), home=store.quoted(state.home)))  # type: ignore[no-any-return]
-
-
-_NOTES = {
-    "renamed": ("info", "file renamed"),
-    "copy": ("info", "a copy of another file"),
-    "compressed": ("info", "compressed file left alone"),
-    "truncated": ("info", "file truncated"),
-    "replaced": ("info", "file replaced"),
-    "resumed": ("info", "file found again"),
-    "ended": ("info", "file gone, read to its end"),
-    "lost": ("warning", "file gone, not read to its end"),
-    "missed": ("warning", "file gone before it was read"),
-    "refused": ("warning", "path refused"),
-    "unreadable": ("warning", "file cannot be read, to be tried again"),
-    "handles": ("warning", "too many open files"),
-    "polling": ("warning", "no notifications of changes, looking more often"),
-}
-"""What is logged for a note of the source, by its kind."""

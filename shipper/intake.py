@@ -67,6 +67,10 @@ class Intake:
         cut = self._cut(data, base, final=final)
         return Taken(self._batch(cut, base), cut.next_offset, cut.next_offset, dict(cut.skipped))
 
+    def whole_lines(self, data: bytes) -> int:
+        """How many bytes of `data`, which starts at a line's beginning, are lines with their end."""
+        return _last_line_end(data, 0, len(data), self._newline)
+
     def _tell_byte_order(self, data: bytes, base: int, *, final: bool) -> bool:
         """Settle the byte order of UTF-16; False while there is too little to tell it by."""
         mark = data[:2] if base == 0 else b""
@@ -86,7 +90,7 @@ class Intake:
             return None
         origin = cut.origin if cut.origin is not None or cut.rows is None else contiguous(cut.rows, base)
         batch = Batch(self.stream, cut.block, cut.count, base, origin)
-        batch.rows = cut.rows
+        batch.rows, batch.is_contiguous = cut.rows, cut.origin is None
         batch.flags = dict(cut.flags)
         batch.extras, batch.times = cut.extras, cut.times
         return batch

@@ -1,13 +1,58 @@
-"""Fixtures of the tests that run the whole agent."""
+"""Fixtures of the tests that run the whole agent, and the marker of tests that need programs of the machine.
+
+`@pytest.mark.needs("logrotate", "/lib/systemd/systemd-journal-remote")`: where one is missing the test is deselected, with one line
+for all of them; under SHIPPER_REQUIRE_REAL=1 that is an error.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.kit.site import Site
+
+
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+def program(name: str) -> str | None:
+    """Where a program is, also those of the administrator; None where it is not."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell of the marker."""
+    config.addinivalue_line("markers", "needs(*programs): needs these programs on the machine")
+    config.stash[LEFT_OUT] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what lacks a program. Raises UsageError when it is required to run."""
+    lacking = config.stash[LEFT_OUT]
+    left_out = []
+    for item in items:
+        needed = {name for mark in item.iter_markers("needs") for name in mark.args}
+        missing = sorted(name for name in needed if program(name) is None)
+        if missing:
+            left_out.append(item)
+            lacking[missing[0]] = lacking.get(missing[0], 0) + 1
+    if left_out and os.environ.get("SHIPPER_REQUIRE_REAL") == "1":
+        raise pytest.UsageError(f"SHIPPER_REQUIRE_REAL=1, and programs are missing: {', '.join(sorted(lacking))}")
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line for all that was left out."""
+    lacking = config.stash[LEFT_OUT]
+    if lacking:
+        told = ", ".join(f"{name} ({count} tests)" for name, count in sorted(lacking.items()))
+        terminalreporter.write_line(f"not run, as these programs are not here: {told}")
 
 
 @pytest.fixture(scope="session")

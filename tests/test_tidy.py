@@ -25,6 +25,7 @@ FILES = ("Makefile", "README.md", "CHANGELOG.md", "pyproject.toml", ".gitignore"
 COMPONENTS = ("frame", "decode", "stages", "edge/output")
 NO_COMPONENTS = {
     "frame/frame",
+    "frame/joining",
     "stages/stage",
     "edge/output/output",
     "edge/output/bulk_files",

@@ -108,7 +108,10 @@ class _Reader:
             return None
         place = self._document.place(node)
         component = self._components.typed("source", node, ("frame", "decode"))
-        frame = self._step("frame", "lines", node, place)
+        if component is not None and "frame" in node.entries and getattr(component.factory, "inlet", "listen") != "file":
+            key, _ = node.entries["frame"]
+            self._document.fault(key, f"the source {component.type} takes no frame: what it is handed are records already")
+        frame = self._step("frame", getattr(component.factory, "frame", "lines") if component else "lines", node, place)
         decode = self._step("decode", "json", node, place)
         return SourceSpec(component, frame, decode) if component and frame and decode else None
 

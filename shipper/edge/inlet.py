@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from shipper.source import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from shipper.source.tail import Tail
 
@@ -42,6 +42,41 @@ class Watching(Protocol):
         ...
 
 
+class Inflow(Protocol):
+    """What a flow asks of its inlets: this one, and `edge/push_inlet.py`."""
+
+    subject: str
+    """What it follows, for the log: `file`, `spool`."""
+    files: int
+    drained: bool
+    has_ended: bool
+    """Nothing will ever come of it: a pipe at its end."""
+
+    def offer(self, event: events.Event) -> None:
+        """Hear what happened."""
+        ...
+
+    def turn(self) -> bool:
+        """Do what is to be done, up to one window. Returns whether there is more at once."""
+        ...
+
+    def deadline(self) -> float | None:
+        """When it wants to be looked at next."""
+        ...
+
+    def states(self, settled: Mapping[str, int]) -> Sequence[events.StreamState]:
+        """Its streams, for a checkpoint; `settled` has the ledger's offsets."""
+        ...
+
+    def saved(self) -> None:
+        """The checkpoint that the last `states` went into is durable."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
 class Owner(Protocol):
     """Who wants the bytes: the run of a pipeline."""
 
@@ -69,10 +104,12 @@ class Owner(Protocol):
 class Inlet:
     """Runs one `Tail`."""
 
+    subject = "file"
+
     def __init__(self, tail: Tail, hands: Hands, owner: Owner, clock: Callable[[], float]) -> None:
         """Take the machine, its hands, who wants the bytes, and the monotonic clock."""
         self.tail = tail
-        self.drained = False
+        self.drained = self.has_ended = False
         self.files = 0
         """Files that the last listing found."""
         self.watch: Watching | None = None
@@ -124,7 +161,14 @@ class Inlet:
         """When the machine wants to be looked at next."""
         return self.tail.deadline()
 
-    def close(self) -> None:
+    def states(self, settled: Mapping[str, int]) -> Sequence[events.StreamState]:
+        """The streams of the machine."""
+        return self.tail.snapshot(settled)
+
+    def saved(self) -> None:
+        """Nothing waits for it: a file is read again only where it is not settled."""
+
+    async def close(self) -> None:
         """Close every file."""
         self._hands.close()
 

@@ -57,9 +57,14 @@ _Piece = bytes | Iterable[bytes]
 """A part of every document: the same in all, or one a row."""
 
 
-def common_fragment(path: str, host: str) -> bytes:
-    """The piece all documents of a stream share; it closes the object `log`. Both values have passed the gate."""
-    return b',"file":{"path":%b}},"host":{"name":%b}' % (json.dumps(path).encode(), json.dumps(host).encode())
+def common_fragment(path: str | None, host: str, told: Mapping[str, object] | None = None) -> bytes:
+    """The piece all documents of a stream share; it closes the object `log`. All values have passed the gate.
+
+    `path` is None for what comes from no file; `told` are more members.
+    """
+    file = b"" if path is None else b',"file":{"path":%b}' % json.dumps(path).encode()
+    more = b"".join(b",%b:%b" % (json.dumps(key).encode(), json.dumps(value).encode()) for key, value in (told or {}).items())
+    return b'%b},"host":{"name":%b}%b' % (file, json.dumps(host).encode(), more)
 
 
 class Assembly:
@@ -78,8 +83,8 @@ class Assembly:
         self._names = names
         self._stamps = stamps
         self._fragments: list[_Piece] = [*columns.fragments]
-        if columns.flags:
-            self._fragments.append(_flag_fragments(columns.flags, columns.count))
+        if columns.flags or columns.tags is not None:
+            self._fragments.append(_flag_fragments(columns.flags, columns.tags or [""] * columns.count))
 
     def payload(self, ticket: int, odd: set[int]) -> Payload:
         """Make the payload of all rows that are neither dropped nor held."""
@@ -108,7 +113,11 @@ class Assembly:
             stops = _decimals(self._columns.stops)
         identity: list[_Piece] = [starts, b"-", stops]
         if self._columns.ids is not None:
-            heads, identity = _Heads(""), [self._columns.ids, b"", b""]
+            ids = self._columns.ids
+            if b"" in ids:  # some are known by their sender, others by their origin
+                own = self._stream.id.encode()
+                ids = [given or b"%b-%b-%b" % (own, *at) for given, *at in zip(ids, starts, stops, strict=True)]
+            heads, identity = _Heads(""), [ids, b"", b""]
         action: list[_Piece] = [map(heads.__getitem__, self._names), *identity, _ID_END]
         stamped: list[_Piece] = [_LOG_ONLY] if self._stamps is None else [_STAMP, self._stamps, _LOG]
         return [*action, self._columns.rows, *stamped, starts, self._stream.common, *self._fragments, _END]
@@ -156,11 +165,19 @@ def generated(ticket: int, documents: Sequence[tuple[bytes, str, bytes]]) -> Pay
     return Payload(ticket, body, len(documents), None, Counter(index.decode() for index, _, _ in documents))
 
 
-def _flag_fragments(flags: Mapping[int, tuple[str, ...]], count: int) -> list[bytes]:
-    """`,"shipper":{...}` for flagged rows. A flag `name:value` becomes a member, others stand in `shipper.flags`."""
-    fragments = [b""] * count
+class _TagFragments(dict[str, bytes]):
+    """A tag -> the fragment of a row that has nothing else under `shipper`."""
+
+    def __missing__(self, tag: str) -> bytes:
+        self[tag] = b',"shipper":' + json.dumps({"tag": tag}, ensure_ascii=False).encode() if tag else b""
+        return self[tag]
+
+
+def _flag_fragments(flags: Mapping[int, tuple[str, ...]], tags: Sequence[str]) -> list[bytes]:
+    """`,"shipper":{...}` of rows with flags or a tag. A flag `name:value` is a member, others stand in `shipper.flags`."""
+    fragments = list(map(_TagFragments().__getitem__, tags))
     for row, names in flags.items():
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {"tag": tags[row]} if tags[row] else {}
         for name in names:
             key, colon, value = name.partition(":")
             if key in _ALIKE:

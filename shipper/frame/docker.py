@@ -9,51 +9,53 @@ RULES
   on as it is, flagged `partial`. So what is a record depends on the file alone, not on the windows.
 - `stream` goes into the document, `attrs` (docker's labels) as `container.labels`, `time` dates records that have no time.
 - A line that is no such object is a record as it stands, flagged `not_docker`. Empty texts are no records (as blank lines).
+- NULs, which a file system leaves after a power cut (moby#40584), are taken out of a line and counted.
 
 THEORY
 A block of whole lines is decoded by one `decode_lines`, and the records are one join: no Python statement per record. It is
-trusted where every line begins with `{` and ends with `}` and the counts agree; see `decode/json.py`.
+trusted where every line begins with `{` and ends with `}` and the counts agree; see `decode/json.py`. Where it is not, the
+lines are decoded one by one; what follows is the same. Only parts cost Python: `join_parts` says which lines make one record,
+their text moves to the first of them, and the others drop out of all columns.
 """
 
 from __future__ import annotations
 
-from itertools import accumulate
-from operator import attrgetter, itemgetter
+from itertools import compress, count, repeat
+from operator import attrgetter, is_, itemgetter
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from shipper.config.fields import ComponentConfig, Size
+from shipper.config.fields import ComponentConfig, Duration, Size
 from shipper.frame.frame import Cut
-from shipper.frame.lines import as_utf8, clean, split_keeping
+from shipper.frame.joining import Columns, Group, Window, bounded, columns, join_parts
+from shipper.frame.lines import as_utf8, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
-class Line(msgspec.Struct):
-    """What the driver writes. `attrs` is there with `--log-opt labels=…`."""
+_NO_LABELS = msgspec.Raw()
+
+
+class Line(msgspec.Struct, gc=False):
+    """What the driver writes. `attrs` is there with `--log-opt labels=…`, and checked by `_Labels`."""
 
     log: str
     stream: str = ""
     time: str = ""
-    attrs: dict[str, str] | None = None
+    attrs: msgspec.Raw = _NO_LABELS
 
 
 _LOG, _STREAM, _TIME, _ATTRS = map(attrgetter, ("log", "stream", "time", "attrs"))
 _FIRST, _LAST = itemgetter(0), itemgetter(-1)
 _OPEN, _CLOSE = ord("{"), ord("}")
-
-
-class _Record(msgspec.Struct):
-    """A record of one stream, or the parts of it so far."""
-
-    start: int
-    first: Line
-    stop: int = 0
-    size: int = 0
-    """Bytes of its lines, without what lies between them."""
-    nuls: int = 0
-    texts: list[str] = []
-    marks: tuple[str, ...] = ()
-    row: bytes = b""
-    """Once it is finished; empty for what is no record."""
+_BLANK, _CLEANED_BLANK = frozenset(("\n", "\r\n")), frozenset(("\n",))
+_FOREIGN = "\ud800"
+"""Stream of lines that are not the driver's; none of its lines can name it, as JSON has no such character here."""
+_LABELS_MAX = 64
+"""Fragments kept at a time."""
+_INVERTED = bytes((1, *bytes(255)))
 
 
 class Docker:
@@ -64,147 +66,161 @@ class Docker:
 
         join_max: Size = Size(1 << 20)
         """Bytes of the file after which a record in parts is taken as it is, flagged `partial`. At most `max_record`."""
+        join_timeout: Duration = Duration(10)
+        """Time after which parts that nothing follows are taken as they are, flagged `partial`."""
 
     adds = ("stream", "container")
+    joins = True
+    """Whole lines may be left at the end of a window."""
 
-    def __init__(self, config: Config | None = None) -> None:
-        """Take the settings."""
-        self._config = config or Docker.Config()
+    def __init__(self, config: Config | None = None, *, blanks: bool = False) -> None:
+        """Take the settings. With `blanks` records without text are records too, for a frame on top of this one."""
+        config = config or Docker.Config()
+        self.flush_after_s = float(config.join_timeout)
+        self._join_max = int(config.join_max)
+        self._blanks = blanks
         self._decoder = msgspec.json.Decoder(Line)
-        self._extras: dict[str, bytes] = _Extras()
+        self._labels = _Labels()
 
     def cut(self, data: bytes, base: int, *, final: bool) -> Cut:
         """Cut whole records; see `Frame.cut`."""
         end = len(data) if final else data.rfind(b"\n") + 1
         if not end:
             return Cut(b"", 0, base)
-        block = data[:end]
-        return self._cut_fast(block, base) or self._cut_carefully(block, base, base + len(data), final=final)
+        block = data if end == len(data) else data[:end]
+        raw, starts, stops = bounded(block, base)
+        found = columns(starts, stops)
+        lines = self._decode_fast(block, raw, found) or self._decode_carefully(raw, found, base + end)
+        window = Window(base + len(data), final, self._join_max)
+        groups, taken = _groups_of(lines, found, window)
+        if taken < len(lines):
+            end = starts[taken] - base
+            del raw[taken:], lines[taken:]
+            found.leave(taken)
+        found.skipped["nul"] = block.count(b"\0", 0, end) if b"\0" in block else 0
+        found.times = list(map(_TIME, lines))
+        block, rows = self._texts(lines, groups, raw, found)
+        return found.cut(block, base + end, rows)
 
-    def _cut_fast(self, block: bytes, base: int) -> Cut | None:
-        """The common block: every line an object with a whole record. None where it is not."""
-        raw = block.split(b"\n")
-        if raw.pop() or b"\0" in block:
+    def _decode_fast(self, block: bytes, raw: list[bytes], found: Columns) -> list[Line] | None:
+        """All lines in one call; None where that cannot be trusted."""
+        if b"\0" in block:
             return None
         try:
             if bytes(map(_FIRST, raw)).count(_OPEN) != len(raw) or bytes(map(_LAST, raw)).count(_CLOSE) != len(raw):
                 return None
             lines = self._decoder.decode_lines(block)
+            found.extras = self._labels.fragments(lines)
         except (IndexError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
-        logs = list(map(_LOG, lines))
-        text = "".join(logs)
-        # n texts, n newlines, each text ends with one and none is blank: then none has one inside.
-        if len(lines) != len(raw) or text.count("\n") != len(logs) or not all(log.endswith("\n") for log in logs):
-            return None
-        if "\r\n" in text or "\n\n" in text or "\0" in text or text.startswith("\n") or any(map(_ATTRS, lines)):
-            return None
-        bounds = list(accumulate(map(len, raw), lambda at, size: at + size + 1, initial=base))
-        extras = list(map(self._extras.__getitem__, map(_STREAM, lines)))
-        origin = bounds[:-1], bounds[1:]
-        return Cut(text.encode(), len(lines), base + len(block), origin, extras=extras, times=list(map(_TIME, lines)))
+        return lines if len(lines) == len(raw) else None
 
-    def _cut_carefully(self, block: bytes, base: int, seen: int, *, final: bool) -> Cut:
-        """Line by line, with parts joined. `seen` is the source offset up to which there are bytes, of an unfinished line too."""
-        joiner = _Joiner(self._config.join_max)
-        at = base
-        for raw in split_keeping(block):
-            start, at = at, at + len(raw)
-            line, marks = self._line(raw)
-            joiner.take(raw, start, line, marks)
-        joiner.expire(at if final else seen + 1, final=final)
-        return joiner.result(at)
+    def _decode_carefully(self, raw: list[bytes], found: Columns, stop: int) -> list[Line]:
+        """Line by line, with NULs and bytes that are not UTF-8. What is no line of the driver is marked."""
+        lines = []
+        for number, text in enumerate(raw):
+            line, marks = self._decode_one(text.replace(b"\0", b"").strip())
+            if line is None:
+                start = found.starts[number]
+                row, marks, _ = clean(text + b"\n" if start + len(text) < stop else text, start)
+                line, marks = Line(row.decode() + "\r\n", _FOREIGN), ("not_docker", *marks)
+            lines.append(line)
+            if marks:
+                found.flags[number] = marks
+        found.extras = self._labels.fragments(lines)
+        return lines
 
-    def _line(self, raw: bytes) -> tuple[Line | None, tuple[str, ...]]:
-        text = raw.replace(b"\0", b"").strip()
-        try:
-            return self._decoder.decode(text), ()
-        except (msgspec.DecodeError, RecursionError):
-            return None, ()
-        except UnicodeDecodeError:
+    def _decode_one(self, text: bytes) -> tuple[Line | None, tuple[str, ...]]:
+        marks: tuple[str, ...] = ()
+        for _ in range(2):
             try:
-                return self._decoder.decode(as_utf8(text)), ("invalid_utf8",)
+                line = self._decoder.decode(text)
+                self._labels.fragments([line])
+            except UnicodeDecodeError:
+                text, marks = as_utf8(text), ("invalid_utf8",)
             except (msgspec.DecodeError, RecursionError):
                 return None, ()
+            else:
+                return line, marks
+        return None, ()
+
+    def _texts(self, lines: list[Line], groups: Sequence[Group], raw: list[bytes], found: Columns) -> tuple[bytes, list[bytes]]:
+        """The records' texts, a newline behind each, and as a list without."""
+        logs = list(map(_LOG, lines))
+        for group in groups:
+            joined = "".join([logs[line] for line in group.lines])
+            for line in group.lines:
+                logs[line] = ""
+            logs[group.lines[0]] = joined if group.whole else f"{joined}\n"
+            found.join(group)
+        text, blank = "".join(logs), _BLANK
+        block = text.encode()
+        rows = block.split(b"\n")
+        # Each text ends with a newline: where there are no more newlines than texts, none has one inside.
+        if "\0" in text or len(rows) - 1 != len(lines) - len(found.drop):
+            logs, blank = list(map(_cleaned, logs)), _CLEANED_BLANK
+        elif "\r" not in text and (self._blanks or "\n" not in logs):
+            rows.pop()
+            return block, rows
+        if not self._blanks:
+            for line in compress(count(), map(blank.__contains__, logs)):
+                logs[line] = ""
+                found.skip_blank(line, raw)
+        block = "".join(logs).encode()
+        if blank is _BLANK:
+            block = block.replace(b"\r\n", b"\n")
+        rows = block.split(b"\n")
+        rows.pop()
+        return block, rows
 
 
-class _Joiner:
-    """Collects the records of one window."""
-
-    def __init__(self, join_max: int) -> None:
-        self._join_max = join_max
-        self._parts: dict[str, _Record] = {}
-        self._records: list[_Record] = []
-
-    def take(self, raw: bytes, start: int, line: Line | None, marks: tuple[str, ...]) -> None:
-        """Take one line of the file, its newline included."""
-        stop = start + len(raw)
-        self.expire(stop)
-        if line is None:
-            row, marks, nuls = clean(raw, start)
-            self._records.append(_Record(start, Line(""), stop, len(raw), nuls, marks=("not_docker", *marks), row=row))
-            return
-        record = self._parts.setdefault(line.stream, _Record(start, line))
-        record.stop = stop
-        record.size += len(raw)
-        record.nuls += raw.count(b"\0")
-        record.texts.append(line.log)
-        record.marks = (*record.marks, *(mark for mark in marks if mark not in record.marks))
-        if line.log.endswith("\n"):
-            self._finish(line.stream, ())
-
-    def expire(self, stop: int, *, final: bool = False) -> None:
-        """Take records in parts as they are that a line ending at `stop` is too far away for, or all of them."""
-        while self._parts:
-            stream, oldest = next(iter(self._parts.items()))
-            if not final and stop <= oldest.start + self._join_max:
-                break
-            self._finish(stream, ("partial",))
-
-    def _finish(self, stream: str, marks: tuple[str, ...]) -> None:
-        record = self._parts.pop(stream)
-        text = "".join(record.texts).removesuffix("\n").removesuffix("\r").replace("\0", "")
-        if "\n" in text:  # only a foreign writer does this; as JSON the newline stays content
-            text = msgspec.json.encode({"message": text}).decode()
-        record.row, record.texts = text.encode(), []
-        record.marks = (*record.marks, *marks)
-        self._records.append(record)
-
-    def result(self, stop: int) -> Cut:
-        """The records that end before the earliest unfinished one, in the order of their first byte."""
-        limit = min((part.start for part in self._parts.values()), default=stop)
-        # A finished record that ends behind the limit is read again too, so that the limit moves to its start at least.
-        for record in sorted(self._records, key=lambda record: -record.stop):
-            if record.start < limit < record.stop:
-                limit = record.start
-        taken = sorted((record for record in self._records if record.stop <= limit), key=lambda record: record.start)
-        records = [record for record in taken if record.row]
-        nuls = sum(record.nuls for record in taken)
-        blank = sum(record.size - record.nuls for record in taken if not record.row)
-        extras = _Extras()
-        return Cut(
-            b"".join(record.row + b"\n" for record in records),
-            len(records),
-            limit,
-            ([record.start for record in records], [record.stop for record in records]),
-            {number: record.marks for number, record in enumerate(records) if record.marks},
-            {cause: size for cause, size in (("blank", blank), ("nul", nuls)) if size},
-            [extras[record.first.stream] + _labels(record.first) for record in records],
-            [record.first.time for record in records],
-        )
+def _groups_of(lines: list[Line], found: Columns, window: Window) -> tuple[list[Group], int]:
+    ended = bytes(map(str.endswith, map(_LOG, lines), repeat("\n")))
+    if 0 not in ended:
+        return [], len(lines)
+    parts = list(compress(count(), ended.translate(_INVERTED)))
+    return join_parts(found, list(map(_STREAM, lines)), parts, window)
 
 
-class _Extras(dict[str, bytes]):
-    """Stream name -> its fragment."""
+def _cleaned(log: str) -> str:
+    """A record's text on one line; nothing stays nothing."""
+    if not log:
+        return log
+    text = log.removesuffix("\n").removesuffix("\r").replace("\0", "")
+    if "\n" in text:  # only a foreign writer does this; as JSON the newline stays content
+        text = msgspec.json.encode({"message": text}).decode()
+    return f"{text}\n"
 
-    def __missing__(self, stream: str) -> bytes:
-        if stream not in ("stdout", "stderr"):
-            return b""  # foreign names are not kept: nothing unbounded
-        self[stream] = b',"stream":"' + stream.encode() + b'"'
-        return self[stream]
+
+class _Labels:
+    """Fragments of streams and labels, kept by what they are made of."""
+
+    def __init__(self) -> None:
+        self._decoder = msgspec.json.Decoder(dict[str, str] | None)
+        self._known: dict[bytes, _Streams] = {}
+
+    def fragments(self, lines: Sequence[Line]) -> list[bytes]:
+        """The fragment of each line. Raises what the decoder raises for labels that are none."""
+        attrs = list(map(_ATTRS, lines))
+        # Lines without labels share the default.
+        distinct = {b""} if all(map(is_, attrs, repeat(_NO_LABELS))) else set(map(bytes, attrs))
+        if len(self._known) > _LABELS_MAX:
+            self._known.clear()
+        for text in distinct - self._known.keys():
+            labels = self._decoder.decode(text) if text else None
+            end = b',"container":{"labels":%b}' % msgspec.json.encode(labels) if labels else b""
+            self._known[text] = _Streams(end)
+        if len(distinct) == 1:
+            return list(map(self._known[distinct.pop()].__getitem__, map(_STREAM, lines)))
+        return [self._known[bytes(line.attrs)][line.stream] for line in lines]
 
 
-def _labels(line: Line) -> bytes:
-    if not line.attrs:
-        return b""
-    return b',"container":{"labels":' + msgspec.json.encode(line.attrs) + b"}"
+class _Streams(dict[str, bytes]):
+    """Stream name -> its fragment, with `end` behind it."""
+
+    def __init__(self, end: bytes = b"") -> None:
+        super().__init__({name: b',"stream":"%b"%b' % (name.encode(), end) for name in ("stdout", "stderr")})
+        self._end = end
+
+    def __missing__(self, _stream: str) -> bytes:
+        return self._end  # foreign names are not kept: nothing unbounded

@@ -37,7 +37,10 @@ class Stream(msgspec.Struct, frozen=True):
 class Batch:
     """Framed, unredacted rows of one stream. Owned by the chain once handed over; `block` is never mutated."""
 
-    __slots__ = ("base", "block", "count", "ends", "extras", "flags", "rows", "starts", "stops", "stream", "times")
+    __slots__ = (
+        *("base", "block", "count", "ends", "extras", "flags", "ids", "is_contiguous", "rows", "starts", "stops", "stream", "tags"),
+        "times",
+    )
 
     def __init__(
         self,
@@ -54,6 +57,8 @@ class Batch:
         self.base = base
         self.rows: list[bytes] | None = None
         """The rows as a list, where the frame had to make it anyway; the gate takes it over, patched."""
+        self.is_contiguous = origin is None
+        """Whether the rows are the source's lines from `base` on, byte for byte."""
         self.starts, self.stops = origin if origin is not None else contiguous(block.split(b"\n")[:count], base)
         self.ends: Sequence[int] | None = None
         self.flags: dict[int, tuple[str, ...]] = {}
@@ -62,6 +67,10 @@ class Batch:
         """What the frame knows of each row, as unredacted fragments (`,"stream":"stdout"`); few distinct values."""
         self.times: Sequence[str] | None = None
         """The frame's own time of each row, for records that have none."""
+        self.tags: Sequence[str] | None = None
+        """`shipper.tag` of each row, unredacted; few distinct values, an empty text for none."""
+        self.ids: Sequence[bytes] | None = None
+        """What the sender of a row knows it by, to be its `_id`; empty for a row that is known by its origin."""
 
     @property
     def span(self) -> tuple[int, int]:

@@ -11,7 +11,7 @@ RULES
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 Values = Sequence[object]
@@ -42,9 +42,10 @@ class Columns:
         "starts",
         "stops",
         "stream_id",
+        "tags",
     )
 
-    def __init__(self, stream_id: str, rows: list[bytes], fields: Mapping[str, Values]) -> None:
+    def __init__(self, stream_id: str, rows: list[bytes], fields: dict[str, Values]) -> None:
         """Take the rows (each a JSON object without its last brace) and the declared columns."""
         self.stream_id = stream_id
         self.rows = rows
@@ -54,7 +55,9 @@ class Columns:
         """First byte of each row in the source; the decoder fills it in, `stops` (one past the last byte) too."""
         self.stops: Sequence[int] = ()
         self.ids: Sequence[bytes] | None = None
-        """`_id` of each row where it is made of the content; None where it is made of the origin."""
+        """`_id` of each row where it is made of the content or given by a sender; None, or empty, where it is made of the origin."""
+        self.tags: Sequence[str] | None = None
+        """`shipper.tag` of each row, redacted; None where no row has one."""
         self.seconds: Sequence[int] = ()
         """Event time of each row in whole Unix seconds (UTC), fallbacks applied; filled before the first stage."""
         self.fragments: list[Sequence[bytes]] = []

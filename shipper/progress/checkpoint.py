@@ -39,6 +39,8 @@ class Checkpoint(msgspec.Struct, forbid_unknown_fields=True):
     """Per source of the pipeline, in order, the streams it knows (see `source.events.StreamState`)."""
     last_seconds: dict[str, int] = {}
     """Per stream, the event time of the last settled record."""
+    cuts: dict[str, int] = {}
+    """Per stream, where a record was cut by time and is to be cut again (see `remainders.py`)."""
     output: dict[str, int] | None = None
     """What the output keeps: for `local`, the lengths of its files."""
 

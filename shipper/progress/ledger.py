@@ -6,6 +6,8 @@ RULES
 - A stream's committed offset is the end of its contiguous settled prefix: for all spans a before b, settling b does not move
   the committed offset past a.
 - Bytes that could not be read any more are lost, with a cause; they were never begun.
+- The unfinished end of a file whose record goes on in the next one is held: its stream stays where it is until the record,
+  begun with the next file, has its verdict. Then both move, in one checkpoint.
 
 THEORY
 Spans of a stream are begun in order, so an entry a batch in a deque is enough: settling counts its rows down, and finished
@@ -30,6 +32,10 @@ class _Entry(msgspec.Struct):
     stop: int
     pending: int
     last_seconds: int
+    held: bool = False
+    """The unfinished end of a stream: not a record yet, and not to be passed."""
+    frees: tuple[int, int] | None = None
+    """(ticket of a held end, the offset behind it): let go with this batch."""
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -76,6 +82,7 @@ class Ledger:
         self._order: dict[str, deque[int]] = {}
         self._committed: dict[str, Committed] = {}
         self._next = 1
+        self._freed: list[str] = []
 
     def open(self, stream_id: str, offset: int, last_seconds: int) -> None:
         """Take up a stream at `offset`, as the checkpoint or its minting says."""
@@ -98,6 +105,34 @@ class Ledger:
         if not rows:
             self._advance(stream_id)
         return ticket
+
+    def hold(self, stream_id: str) -> int:
+        """Stop the offset of a stream at what was begun, whatever is settled behind it. Returns the ticket to let it go by."""
+        ticket, self._next = self._next, self._next + 1
+        self._entries[ticket] = _Entry(stream_id, self.begun(stream_id), 0, self.last_seconds(stream_id), held=True)
+        self._order[stream_id].append(ticket)
+        return ticket
+
+    def let_go(self, held: int, stop: int | None = None) -> None:
+        """End a hold; all up to `stop` is settled then, None: only what was begun before."""
+        entry = self._entries[held]
+        entry.held = False
+        entry.stop = entry.stop if stop is None else stop
+        if self._advance(entry.stream_id):
+            self._freed.append(entry.stream_id)
+
+    def tie(self, ticket: int, held: int, stop: int) -> None:
+        """Let a held end go, up to `stop`, when this batch is settled; at once where it is, as it had no rows."""
+        self.account.read_bytes += stop - self._entries[held].stop
+        if ticket in self._entries:
+            self._entries[ticket].frees = (held, stop)
+        else:
+            self.let_go(held, stop)
+
+    def freed(self) -> list[str]:
+        """Streams that moved as a hold on them ended, since the last call."""
+        freed, self._freed = self._freed, []
+        return freed
 
     def date(self, ticket: int, last_seconds: int) -> None:
         """Note the event time of a batch's last record."""
@@ -130,10 +165,12 @@ class Ledger:
     def _advance(self, stream_id: str) -> str | None:
         order = self._order[stream_id]
         moved = None
-        while order and not self._entries[order[0]].pending:
+        while order and not (self._entries[order[0]].pending or self._entries[order[0]].held):
             entry = self._entries.pop(order.popleft())
             self._committed[stream_id] = Committed(entry.stop, entry.last_seconds)
             moved = stream_id
+            if entry.frees is not None:
+                self.let_go(*entry.frees)
         return moved
 
     def pending(self, ticket: int) -> int:
@@ -170,6 +207,11 @@ class Ledger:
         """Event time of the last record begun in a stream."""
         order = self._order.get(stream_id)
         return self._entries[order[-1]].last_seconds if order else self._committed[stream_id].last_seconds
+
+    @property
+    def holds(self) -> bool:
+        """Whether the unfinished end of a stream is held."""
+        return any(entry.held for entry in self._entries.values())
 
     @property
     def in_flight(self) -> int:

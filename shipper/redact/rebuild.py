@@ -97,7 +97,7 @@ class _Numbers(dict[int, int]):
         batch = self._batch
         if batch.ends is not None:
             return bisect_left(batch.ends, start)
-        if batch.rows is not None:  # contiguous lines of the source
+        if batch.is_contiguous:
             return bisect_right(batch.starts, batch.base + start) - 1
         place, row = self._counted if self._counted[0] <= start else (0, 0)
         row += batch.block.count(b"\n", place, start)

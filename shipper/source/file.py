@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import field
 
-from shipper.config.fields import ComponentConfig, Duration, FilePath
+from shipper.config.fields import ComponentConfig, Duration, FilePath, Size
 
 Encoding = Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1"]
 
@@ -16,7 +16,14 @@ class File:
 
     A file is known by its device and inode, a fingerprint of its first KiB and the bytes before the last settled offset; its
     name may change. What a rotation moved away is read to its end before the file that took its place.
+
+    Rotated files that were compressed meanwhile (`.gz`, `.zst`, `.xz`, `.bz2`) are known by their content: what was read is left
+    alone, the rest is read where the plain file stopped, and one that came after the file read last is read from its beginning.
+    Other compressed files are read if an `include` matches them, as the plain ones beside them; on the very first run too, and
+    `start: end` leaves them out then. Archives (`.tar.gz`), `.lz4` and `.Z` are left out, and so are names that end in `.tmp`.
     """
+
+    inlet = "file"
 
     class Config(ComponentConfig):
         """Settings of a file source."""
@@ -34,5 +41,8 @@ class File:
         roots: list[FilePath] = field(default_factory=list)
         """Directories that files may lie in after symbolic links are resolved, besides the literal part of each include; left
         out, `/var/log` and `/var/lib/docker/containers`."""
+        hold: Size = Size(1 << 30)
+        """Most disk space that deleted files may take because they are still open here to be read to their end. Beyond it the one
+        deleted first is given up, unless its bytes are found in a copy: its rest is lost, and counted. `0` closes them at once."""
         poll: bool = False
         """Look for changes by listing alone, without inotify; for network file systems."""

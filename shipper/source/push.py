@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeAlias
 import msgspec
 
 from shipper.config.fields import ComponentConfig, Endpoint, FilePath, Size
+from shipper.model.errors import ComponentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -100,7 +101,11 @@ class Connection(Protocol):
 
 
 class Listens(Protocol):
-    """A source that listens: what the listener asks of `Forward`, `Syslog`, `Http`."""
+    """A source that listens: what the listener asks of `Forward`, `Syslog`, `Http`.
+
+    It is made of (config, clock), the clock telling Unix seconds; the constructor raises ComponentError for settings that cannot
+    work.
+    """
 
     def connection(self, peer: str, random: Callable[[int], bytes], now: float) -> Connection:
         """The machine of a new connection; `random(n)` returns n random bytes, `peer` is for notes. Its first commands come of
@@ -125,3 +130,9 @@ class ListenConfig(ComponentConfig, kw_only=True):
     """Bytes on disk for what is taken and not yet delivered."""
     when_full: Literal["block", "drop_oldest"] = "block"
     """What happens when the spool is full: senders wait (datagrams are dropped and counted), or the oldest records go, counted."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings of TLS that would leave a listener without it. Raises ComponentError."""
+        for name in ("tls_key", "tls_client_ca"):
+            if getattr(self, name) is not None and self.tls_certificate is None:
+                raise ComponentError(f"`{name}` is there, but no `tls_certificate`", name, "without it there is no TLS at all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -156,5 +157,5 @@ def test_machine_looks_more_often_when_watching_fails() -> None:
 def test_close_lets_the_files_go() -> None:
     """At the end of a run."""
     inlet, hands, _ = made(Machine())
-    inlet.close()
+    asyncio.run(inlet.close())
     assert hands.closed

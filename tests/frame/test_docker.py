@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shipper.config.fields import Size
 from shipper.frame.docker import Docker
+from shipper.frame.joining import bounded, columns
 from tests.frame.test_lines import naive as naive_lines
 from tests.kit.records import Found, cut_in_windows, found_in
 
@@ -41,6 +42,8 @@ texts = st.sampled_from(
         "two\nlines\n",
         '{"a":1}\n',
         "y" * 90,
+        "cr\r\r\n",
+        "\r\r\n",
     ]
 )
 docker_lines = st.builds(
@@ -49,17 +52,20 @@ docker_lines = st.builds(
     st.sampled_from(["stdout", "stderr", "stdout", "stderr", "other"]),
     st.sampled_from(["", "2026-02-05T14:30:45.1Z"]),
 )
+labelled_lines = st.builds(
+    line, texts, st.sampled_from(["stdout", "stderr"]), attrs=st.sampled_from([None, {"a": "b"}, {"a": "\u00fc"}])
+)
 strange_lines = st.sampled_from(
     [
         b"\n", b"not docker\n", b"\0\0\0\n", b"\0\0" + line("behind NULs\n"), b"  " + line("indented\n"), line("crlf\n")[:-1] + b"\r\n",
         b"[1]\n", b'{"log":1}\n', b'{"log":"x\\n"}{"log":"y\\n"}\n', b'{"log":"over\n', b'lines\\n"}\n', b'{"log":"\\ud800\\n"}\n', b"\xff\n",
         b'{"log":"bad \xff\\n","stream":"stdout"}\n', b'{"log":"z\\n","more":"\xff"}\n', line("l\n", attrs={"service": "api"}), line("m", attrs={"n": 1}),
-        b'{"log":"no stream\\n","stream":null}\n', b'{"log":"\\n\\n"}\n',
+        b'{"log":"no stream\\n","stream":null}\n', b'{"log":"\\n\\n"}\n', b"cr\r\r\n",
     ]
 )  # fmt: skip
 sources = st.builds(
     lambda lines, cut: b"".join(lines)[: -cut or None],
-    st.lists(st.one_of(docker_lines, docker_lines, docker_lines, strange_lines), max_size=16),
+    st.lists(st.one_of(docker_lines, docker_lines, labelled_lines, strange_lines), max_size=16),
     st.integers(0, 3),
 )
 sizes = st.lists(st.integers(1, 500), min_size=1, max_size=5)
@@ -78,8 +84,9 @@ def parsed(text: bytes) -> tuple[dict | None, tuple[str, ...]]:
         isinstance(v, str) for v in attrs.values()
     ):
         return None, ()
-    sound = re.sub("[\udc80-\udcff]", lambda stray: chr(ord(stray[0]) - 0xDC00), found["log"])
-    return {**found, "log": sound}, ("invalid_utf8",) if sound != found["log"] else ()
+    read = {"log": found["log"], "stream": found.get("stream", ""), "time": found.get("time", ""), "attrs": attrs}
+    sound = json.loads(re.sub("[\udc80-\udcff]", lambda stray: chr(ord(stray[0]) - 0xDC00), json.dumps(read, ensure_ascii=False)))
+    return sound, ("invalid_utf8",) if sound != read else ()
 
 
 def naive(source: bytes, join_max: int = JOIN_MAX) -> tuple[list[Whole], Counter[str]]:
@@ -124,13 +131,20 @@ def _whole(record: list, skipped: Counter[str]) -> list[Whole]:
     stream = first.get("stream")
     extra = b',"stream":"%b"' % stream.encode() if stream in ("stdout", "stderr") else b""
     if first.get("attrs"):
-        extra += b',"container":{"labels":' + json.dumps(first["attrs"], separators=(",", ":")).encode() + b"}"
+        extra += (
+            b',"container":{"labels":' + json.dumps(first["attrs"], ensure_ascii=False, separators=(",", ":")).encode() + b"}"
+        )
     return [((start, stop, row, marks), extra, first.get("time", ""))]
+
+
+def docker_config(join_max: int = JOIN_MAX) -> Docker.Config:
+    """Settings with a small limit."""
+    return Docker.Config(join_max=Size(join_max))
 
 
 def docker(join_max: int = JOIN_MAX) -> Docker:
     """A frame with a small limit."""
-    return Docker(Docker.Config(join_max=Size(join_max)))
+    return Docker(docker_config(join_max))
 
 
 @settings(deadline=None)
@@ -190,19 +204,14 @@ def test_a_window_full_of_unfinished_parts_moves_on_when_they_are_too_far_back()
 
 
 @settings(deadline=None)
-@given(
-    st.lists(
-        st.builds(line, st.sampled_from(["a\n", "\u00fc\n", '{"k":"v"}\n']), st.sampled_from(["stdout", "stderr"])), min_size=1
-    )
-)
-def test_the_fast_path_agrees_with_the_careful_one_when_a_block_is_common(lines: list[bytes]) -> None:
-    """A block of whole records, and the same block with a line behind it that forces the careful path."""
+@given(st.lists(docker_lines | labelled_lines, min_size=1))
+def test_one_decoding_agrees_with_that_of_each_line_when_all_are_the_drivers(lines: list[bytes]) -> None:
+    """Parts, escapes, blank texts and labels are no reason to leave the fast way."""
     block = b"".join(lines)
-    fast = docker()._cut_fast(block, 7)
+    raw, starts, stops = bounded(block, 7)
+    fast = docker()._decode_fast(block, raw, columns(starts, stops))
     assert fast is not None
-    careful = docker(1 << 20).cut(block + b"not docker\n", 7, final=False)
-    assert found_in(careful, 7)[:-1] == found_in(fast, 7)
-    assert (list(careful.extras or ())[:-1], list(careful.times or ())[:-1]) == (list(fast.extras or ()), list(fast.times or ()))
+    assert docker()._decode_carefully(raw, columns(starts, stops), 7 + len(block)) == fast
 
 
 @pytest.mark.parametrize(
@@ -212,10 +221,34 @@ def test_the_fast_path_agrees_with_the_careful_one_when_a_block_is_common(lines:
         b'{"log":"a\\n"}{"log":"b\\n"}\n{"log":"c\\n",\n"stream":"stdout"}\n',
         b'{"log":"a\\n"}{"log":"b\\n"}\n{"log":"c\\n","x":{}\n,"stream":"stdout"}\n',
         b'\n{"log":"a\\n"}\n',
-        b'{"log":"a\\nb\\n"}\n{"log":"c"}\n',
+        b'{"log":"a\\n","attrs":{"n":1}}\n',
+        b'{"log":"a\\n","attrs":{"n":"\xff"}}\n',
     ],
 )
-def test_the_fast_path_refuses_a_block_when_faults_in_it_cancel_out(block: bytes) -> None:
-    """Counts that agree by chance do not give records the origin of others."""
-    assert docker()._cut_fast(block, 0) is None
+def test_the_fast_way_refuses_a_block_when_faults_in_it_cancel_out(block: bytes) -> None:
+    """Counts that agree by chance do not give records the origin of others, and labels are looked into."""
+    raw, starts, stops = bounded(block, 0)
+    assert docker()._decode_fast(block, raw, columns(starts, stops)) is None
     assert found_in(docker().cut(block, 0, final=True), 0) == [found for found, _, _ in naive(block)[0]]
+
+
+def test_newlines_inside_of_a_text_cancel_out_with_none_at_the_end_of_another() -> None:
+    """As many newlines as lines, and yet two records in the file's three lines."""
+    block = line("a\nb\n") + line("c") + line("d\n")
+    assert [row for *_, row, _ in found_in(docker().cut(block, 0, final=True), 0)] == [b'{"message":"a\\nb"}', b"cd"]
+
+
+@settings(deadline=None)
+@given(sources)
+def test_blank_records_stay_when_a_frame_on_top_asks_for_them(source: bytes) -> None:
+    """The others are the same, and only the count of blank bytes is left to the frame on top."""
+    plain, asked = docker().cut(source, 0, final=True), Docker(docker_config(), blanks=True).cut(source, 0, final=True)
+    assert [found for found in found_in(asked, 0) if found[2]] == found_in(plain, 0)
+    assert {**asked.skipped, "blank": 0} == {**plain.skipped, "blank": 0}
+
+
+def test_parts_of_many_streams_are_joined_apart_when_they_interleave() -> None:
+    """Streams of names that no driver writes are joined apart, as many as there are."""
+    lines = [line(f"{number} ", f"s{number}") for number in range(50)] + [line("end\n", f"s{number}") for number in range(50)]
+    found = found_in(docker(1 << 20).cut(b"".join(lines), 0, final=False), 0)
+    assert [row for *_, row, _ in found] == [b"%d end" % number for number in range(50)]

@@ -135,7 +135,7 @@ class FlowWorld:
 
     def checkpoint(self) -> checkpoint.Checkpoint:
         """What a checkpoint would say now."""
-        return checkpoint.decode(self.flow._snapshot(), "")
+        return checkpoint.decode(self.flow.snapshot(), "")
 
     def check(self) -> None:
         """What holds at every moment."""

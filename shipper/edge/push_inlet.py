@@ -1,0 +1,228 @@
+"""Push inlet: from what senders push to batches, by way of the spool. One for each source that listens, or reads a pipe.
+
+    sender -> receiver (listener, pipe) -> spool, durable -> the sender is told      `take`
+    spool -> batch -> the flow -> verdicts -> the offset -> checkpoint -> the spool lets go   `turn`, `states`, `saved`
+
+RULES
+- A delivery is answered True after it is durable in the spool, False where the spool refused it: nothing is lost by an end of the
+  agent at any moment, and nothing is told as taken that is not.
+- The spool is read like a file that never rotates; what is delivered and in a durable checkpoint is deleted from it.
+- Rows that have no time of their own get the time of their arrival here. It is in the spool, so that a resend has the same.
+- While the flow is paused the spool fills; when the spool is full the receiver stops reading (`when_full: block`).
+- What the spool lost (damage, dropped as it was full) is counted as lost, with its cause.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from shipper.edge import log
+from shipper.edge.spool import FullError, Spool, TooLargeError
+from shipper.intake import Taken
+from shipper.model.batch import Batch
+from shipper.model.errors import HostError
+from shipper.progress.spool import encode
+from shipper.source import events
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Mapping
+
+    from shipper.edge.inlet import Inflow
+    from shipper.edge.spool_log import Window
+    from shipper.model.batch import Stream
+    from shipper.remainders import Followed
+    from shipper.source.push import Delivery
+
+READ_BYTES = 1 << 18
+_CAUSES = {"dropped": "spool_full", "missing": "spool_missing"}
+
+
+class Receiver(Protocol):
+    """What hands deliveries over: `Listener`, `Pipe`."""
+
+    async def open(self) -> None:
+        """Begin. Raises HostError."""
+        ...
+
+    def pause(self) -> None:
+        """Read nothing for now."""
+        ...
+
+    def resume(self) -> None:
+        """Read again."""
+        ...
+
+    async def close(self) -> None:
+        """Take nothing more; wait for what is not answered yet, a moment."""
+        ...
+
+
+class Owner(Protocol):
+    """Who wants the records: the run of a pipeline."""
+
+    def began(self, inlet: Inflow, began: events.Began) -> None:
+        """The spool is open."""
+        ...
+
+    def followed(self, stream_id: str) -> Followed:
+        """A stream of the flow."""
+        ...
+
+    def process(self, followed: Followed, taken: Taken, *, begin: int) -> int:
+        """Run a batch."""
+        ...
+
+    def lost(self, inlet: Inflow, lost: events.Lost) -> None:
+        """Bytes nobody can give any more."""
+        ...
+
+    def wake(self) -> None:
+        """Look again, now."""
+        ...
+
+
+class PushInlet:
+    """See the module. Lives in the event loop."""
+
+    subject = "spool"
+
+    def __init__(self, name: str, spool: Spool, owner: Owner, mint: Callable[[], str], wall: Callable[[], float]) -> None:
+        """`name` tells the source from others of the pipeline (`forward`, `forward-2`); `wall` returns Unix seconds."""
+        self.name = name
+        self.files = 0
+        self.drained = False
+        self.receiver: Receiver | None = None
+        """None: the spool is read to its end, and nothing is taken (`--once`)."""
+        self.has_ended = False
+        """The receiver has nothing more, ever: a pipe at its end."""
+        self._spool, self._owner, self._mint, self._wall = spool, owner, mint, wall
+        self._state: events.StreamState | None = None
+        self._at = self._settled = self._saved = 0
+        self._paused = self._held_up = self._draining = False
+        self._answers: set[asyncio.Future[int]] = set()
+
+    # --- The side of the sender
+
+    async def open(self, before: events.StreamState | None) -> None:
+        """Open the spool where the checkpoint says, and the receiver. Raises HostError."""
+        state = before
+        opened = self._spool.open(self._mint(), before.offset if before is not None else 0)
+        if state is None or state.fingerprint != opened.identity or state.offset > opened.end:
+            # Not the spool that the checkpoint knows: all that is in it is new, and so are its ids.
+            place = f"push:{self.name}"
+            state = events.StreamState(self._mint(), place, 0, 0, opened.first, 0, opened.identity, "", self._wall())
+        self._state = state
+        self._at = self._settled = self._saved = max(state.offset, opened.first)
+        if opened.torn_bytes:
+            log.write("info", "the end of a spool was torn off, as it was never acknowledged", bytes=opened.torn_bytes)
+        self._owner.began(self, events.Began(state, minted=state is not before))
+        if self.receiver is not None:
+            await self.receiver.open()
+
+    def take(self, delivery: Delivery, answer: Callable[[bool], None]) -> None:
+        """Keep a delivery; `answer` is called once, when it is durable or was refused."""
+        if delivery.times is None:
+            stamp = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            delivery.times = [stamp] * len(delivery.rows)
+        future = self._spool.append(encode(delivery))
+        self._answers.add(future)
+        future.add_done_callback(lambda done: self._answered(done, answer))
+        self._weigh()
+
+    def _answered(self, done: asyncio.Future[int], answer: Callable[[bool], None]) -> None:
+        self._answers.discard(done)
+        error = None if done.cancelled() else done.exception()
+        if error is not None and not isinstance(error, FullError):
+            log.write("error", "the spool refused a delivery; its sender keeps it", spool=self.name, reason=_said(error))
+        answer(error is None and not done.cancelled())
+        self._weigh()
+        self._owner.wake()
+
+    def noted(self, kind: str, fields: Mapping[str, object]) -> None:
+        """Log what the receiver noticed."""
+        log.write("info", f"{self.name}: {kind.replace('_', ' ')}", **fields)
+
+    def ended(self) -> None:
+        """The receiver has nothing more, ever."""
+        self.has_ended = True
+        self._owner.wake()
+
+    def _weigh(self) -> None:
+        """Hold the receiver up while the spool is full."""
+        if self.receiver is not None and self._spool.is_full != self._held_up:
+            self._held_up = not self._held_up
+            (self.receiver.pause if self._held_up else self.receiver.resume)()
+
+    # --- The side of the flow
+
+    def offer(self, event: events.Event) -> None:
+        """Hear what happened: offsets that moved, pauses, the wish to drain."""
+        match event:
+            case events.Settled(_, offset):
+                self._settled = max(self._settled, offset)
+            case events.Paused():
+                self._paused = True
+            case events.Resumed():
+                self._paused = False
+            case events.Drain():
+                self._draining = True
+
+    def turn(self) -> bool:
+        """Run one window of the spool. Returns whether more is to be done at once."""
+        self._weigh()
+        if self._paused or self._state is None:
+            return False
+        window = self._spool.read(self._at, READ_BYTES)
+        if window.next_offset == self._at:
+            at_end = self.has_ended or self.receiver is None
+            self.drained = self._draining and at_end and not self._answers
+            return False
+        followed = self._owner.followed(self._state.id)
+        for damage in window.damage:
+            cause = _CAUSES.get(damage.cause, f"spool_{damage.cause}")
+            self._owner.lost(self, events.Lost(self._state.id, damage.end - damage.start, cause))
+        batch = _batch(followed.stream, window, self._at)
+        begin, self._at = self._at, window.next_offset
+        self._owner.process(followed, Taken(batch, window.next_offset, window.next_offset), begin=begin)
+        return True
+
+    def deadline(self) -> float | None:
+        """None: deliveries wake the flow."""
+        return None
+
+    def states(self, settled: Mapping[str, int]) -> list[events.StreamState]:
+        """What the checkpoint says of it."""
+        if self._state is None:
+            return []
+        self._state.offset = max(self._state.offset, settled.get(self._state.id, 0))
+        self._state.size = self._spool.end
+        self._settled = self._state.offset
+        return [self._state]
+
+    def saved(self) -> None:
+        """The last checkpoint is durable: what it says is delivered may go."""
+        if self._settled > self._saved:
+            self._saved = self._settled
+            self._spool.settle(self._saved)
+            self._weigh()
+
+    async def close(self) -> None:
+        """Take nothing more, answer what is open, let the spool go."""
+        if self.receiver is not None:
+            await self.receiver.close()
+        await self._spool.close()
+
+
+def _batch(stream: Stream, window: Window, at: int) -> Batch | None:
+    spooled = window.spooled
+    if spooled is None or not spooled.count:
+        return None
+    batch = Batch(stream, spooled.block, spooled.count, at, (spooled.starts, spooled.stops))
+    batch.times, batch.tags, batch.ids = spooled.times, spooled.tags, spooled.ids
+    return batch
+
+
+def _said(error: BaseException) -> str:
+    return str(error) if isinstance(error, (HostError, TooLargeError)) else type(error).__name__

@@ -1,0 +1,165 @@
+"""Remainders: records in parts across rotations, silence and crashes, in a whole flow over real files and in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shipper.progress.checkpoint import Checkpoint
+from tests.kit import virtual_loop
+from tests.kit.flow_world import FlowWorld
+from tests.kit.site import Site
+
+
+def docker(text: str, stream: str = "stdout") -> bytes:
+    """A line of the json-file driver; a text without newline is a part."""
+    return json.dumps({"log": text, "stream": stream, "time": "2026-02-05T14:30:45.1Z"}).encode() + b"\n"
+
+
+def cri(text: str, stream: str = "stdout") -> bytes:
+    """The same as a container runtime writes it."""
+    tag = "F" if text.endswith("\n") else "P"
+    return f"2026-02-05T14:30:45.100000000Z {stream} {tag} {text.rstrip(chr(10))}\n".encode()
+
+
+FRAMES: list[tuple[Any, Callable[..., bytes]]] = [("docker", docker), ("cri", cri)]
+TRACE = b"Traceback (most recent call last):\n", b'  File "a.py", line 1, in f\n', b"    g()\n", b"ValueError: no\n"
+
+
+def messages(world: FlowWorld) -> list[str]:
+    """The texts of all documents, as they are in the output, sorted."""
+    return sorted(document["message"] for document in world.output.model.documents.values())
+
+
+def run(site: Site, frame: Any, *acts: Callable[[], object], until: float = 60.0) -> FlowWorld:
+    """Run a flow, with an act every 20 seconds; it stops at `until`."""
+    site.configure(sources=[{"type": "file", "include": [f"{site.logs}/*.log"], "frame": frame}])
+
+    async def scene() -> FlowWorld:
+        loop = asyncio.get_running_loop()
+        world = FlowWorld(site, once=False)
+        for number, act in enumerate(acts):
+            loop.call_later(20.0 * number + 0.1, act)
+        loop.call_later(until, world.flow.stop, "done")
+        await world.run()
+        world.check()
+        return world
+
+    return virtual_loop.run(scene())
+
+
+def rotate(site: Site) -> None:
+    """Rename the live file."""
+    (site.logs / "app.log").rename(site.logs / "app.log.1")
+
+
+@pytest.mark.parametrize(("frame", "line"), FRAMES)
+def test_a_record_cut_in_two_by_a_rotation_is_one_document(site: Site, frame: str, line: Callable[..., bytes]) -> None:
+    """Its parts lie in two files; what lies between them and is whole is a record of its own. Offsets of both files are settled."""
+    site.write(line("before\n") + line("one ") + line("aside\n", "stderr"))
+
+    def turn() -> None:
+        rotate(site)
+        site.write(line("two ") + line("three\n") + line("after\n"))
+
+    world = run(site, frame, turn, until=40.0)
+    assert messages(world) == ["after", "aside", "before", "one two three"]
+    assert not world.flow.ledger.in_flight and not world.flow.ledger.holds
+    assert not world.flow.ledger.account.flagged["partial"]
+
+
+def test_a_stack_trace_cut_in_two_by_a_rotation_is_one_document(site: Site) -> None:
+    """Multiline groups go on in the next file, too."""
+    site.write(b"INFO all is well\n" + b"ERROR it broke\n" + TRACE[0] + TRACE[1])
+
+    def turn() -> None:
+        rotate(site)
+        site.write(TRACE[2] + TRACE[3] + b"INFO well again\n")
+
+    world = run(site, {"multiline": {"pack": "python", "timeout": "60s"}}, turn, until=100.0)
+    assert messages(world) == ["ERROR it broke\n" + b"".join(TRACE).decode().rstrip("\n"), "INFO all is well", "INFO well again"]
+
+
+@pytest.mark.parametrize(("frame", "line"), FRAMES)
+def test_parts_that_nothing_follows_are_taken_as_they_are(site: Site, frame: str, line: Callable[..., bytes]) -> None:
+    """After its time a record in parts is shipped, flagged, whether its file was rotated away or not; later parts are another."""
+    site.write(line("half "))
+    world = run(site, frame, lambda: None, lambda: site.write(line("other\n")), until=60.0)
+    assert messages(world) == ["half", "other"] or messages(world) == ["half ", "other"]
+    assert world.flow.ledger.account.flagged["partial"] == 1
+    assert not world.flow.ledger.in_flight
+
+
+@pytest.mark.parametrize(("frame", "line"), FRAMES)
+def test_parts_at_the_end_of_a_rotated_file_do_not_wait_for_ever(site: Site, frame: str, line: Callable[..., bytes]) -> None:
+    """No file comes after it: they are a record of their own, and the old file is settled to its end."""
+    site.write(line("whole\n") + line("half "))
+    world = run(site, frame, lambda: rotate(site), until=60.0)
+    assert [text.strip() for text in messages(world)] == ["half", "whole"]
+    assert not world.flow.ledger.in_flight and not world.flow.ledger.holds
+
+
+def test_the_last_lines_of_a_live_file_are_flushed_after_the_timeout(site: Site) -> None:
+    """A trace at the end of the file is one document, some seconds after its last line."""
+    site.write(b"ERROR it broke\n" + b"".join(TRACE))
+    world = run(site, {"multiline": "python"}, until=12.0)
+    assert messages(world) == ["ERROR it broke\n" + b"".join(TRACE).decode().rstrip("\n")]
+
+
+def test_a_line_without_its_end_is_not_cut_by_time(site: Site) -> None:
+    """Only whole lines are flushed; the half one is read when it is whole."""
+    site.write(b"first\nsec")
+    world = run(site, {"multiline": "python"}, lambda: None, lambda: site.write(b"ond\n"), until=60.0)
+    assert messages(world) == ["first", "second"]
+
+
+@pytest.mark.parametrize(("frame", "line"), FRAMES)
+@pytest.mark.parametrize("kept", range(4))
+def test_every_record_is_there_once_when_the_agent_died_around_a_join(
+    site: Site, frame: str, line: Callable[..., bytes], kept: int
+) -> None:
+    """Whichever answer was the last before the crash: what is read again has the same ids, joined or flushed as before."""
+    site.configure(sources=[{"type": "file", "include": [f"{site.logs}/*.log"], "frame": frame}])
+    site.write(line("before\n") + line("one "))
+
+    def turn() -> None:
+        rotate(site)
+        site.write(line("two\n") + line("after\n") + line("late "))
+
+    async def first() -> tuple[FlowWorld, list[tuple[Checkpoint, Any]]]:
+        loop = asyncio.get_running_loop()
+        world = FlowWorld(site, once=False)
+        durable: list[Checkpoint] = []
+        crashes: list[tuple[Checkpoint, Any]] = []
+        told = world.flow.saved
+
+        def saved(epoch: int) -> None:
+            durable.append(world.checkpoint())
+            told(epoch)
+
+        world.flow.saved = saved  # type: ignore[method-assign]
+        world.output.on_answer = lambda: crashes.append((durable[-1], copy.deepcopy(world.output.model)))
+        loop.call_later(3.0, turn)
+        loop.call_later(40.0, world.flow.stop, "done")
+        await world.run()
+        return world, crashes
+
+    async def again(before: Checkpoint, model: Any) -> FlowWorld:
+        loop = asyncio.get_running_loop()
+        world = FlowWorld(site, once=False, before=before)
+        world.output.model = model
+        loop.call_later(60.0, world.flow.stop, "done")
+        await world.run()
+        world.check()
+        return world
+
+    world, crashes = virtual_loop.run(first())
+    expected = messages(world)
+    assert [text.strip() for text in expected] == ["after", "before", "late", "one two"]
+    resumed = virtual_loop.run(again(*crashes[min(kept, len(crashes) - 1)]))
+    assert messages(resumed) == expected
