@@ -61,12 +61,13 @@ class Rebuild:
         block = self._batch.block
         if not self._changes:
             return block
-        pieces: list[bytes] = []
+        view = memoryview(block)  # slices of the block itself would copy all of it once more
+        pieces: list[bytes | memoryview] = []
         at = 0
         for start, end, made in self._changes:
-            pieces += (block[at:start], made)
+            pieces += (view[at:start], made)
             at = end
-        pieces.append(block[at:])
+        pieces.append(view[at:])
         return b"".join(pieces)
 
     def _patched(self, changed: list[int]) -> list[bytes] | None:

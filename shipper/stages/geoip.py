@@ -26,7 +26,6 @@ are irregular: nothing is taken from the column, and what follows has the addres
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from operator import mul
@@ -219,21 +218,19 @@ class _Endings(dict[object, bytes]):
         self.irregular = {None: ""}
 
     def _made(self, written: str) -> bytes:
-        octets = _PLAIN.fullmatch(written)
-        if octets is None:
+        number = _ipv4(written)  # canonical, as most are: spares most of the parsing
+        if number < 0:
             address = parsed_address(written)
             if address is None:
                 return b""
             ours = str(address)
             return b"".join((b"" if ours == written else ours.encode(), _named(address_class(address)), self._told(ours)[0]))
-        first, second, third, fourth = map(int, octets.groups())  # canonical already: spares most of the parsing
-        number = first << 24 | second << 16 | third << 8 | fourth
         told = self._networks.find(number)
         if told is None:
             told, prefix = self._told(written)
             told = b'"' + told
             self._networks.add(number, prefix, told)
-        kind = "" if octets[1] in _PUBLIC else _class_of(number, 4)
+        kind = "" if number >> 24 in _PUBLIC else _class_of(number, 4)
         return _named(kind) + told[1:] if kind else told
 
     def _told(self, address: str) -> tuple[bytes, int]:
@@ -314,10 +311,18 @@ class _Networks:
         self._told.insert(at, told)
 
 
-_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-_PLAIN = re.compile(rf"({_OCTET})\.({_OCTET})\.({_OCTET})\.({_OCTET})", re.ASCII)
-_PUBLIC = frozenset(str(octet) for octet in range(1, 224)) - {"10", "100", "127", "169", "172", "192", "198", "203"}
+_OCTETS = {str(octet): octet for octet in range(256)}
+_PUBLIC = frozenset(range(1, 224)) - {10, 100, 127, 169, 172, 192, 198, 203}
 """First octets without any address of special purpose."""
+
+
+def _ipv4(text: str) -> int:
+    """The number of an IPv4 address in its canonical form; -1 for any other text."""
+    try:
+        first, second, third, fourth = text.split(".")
+        return _OCTETS[first] << 24 | _OCTETS[second] << 16 | _OCTETS[third] << 8 | _OCTETS[fourth]
+    except (ValueError, KeyError):
+        return -1
 
 
 def database_family(kind: str) -> str:
