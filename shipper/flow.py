@@ -406,8 +406,7 @@ class Flow:
 
     def _is_all_done(self, now: float) -> bool:
         """Whether a drained flow is settled, once what nothing follows any more is taken as it is."""
-        self._remainders.expire(now, all_of_them=True)
-        return self._is_settled(flush=True)
+        return self._remainders.is_done(now) and self._is_settled(flush=True)
 
     def _move_horizon(self) -> None:
         horizon = self._parts.horizon

@@ -4,15 +4,16 @@ A frame that `joins` (container parts, stack traces) leaves them unread, as more
 - More lines come: the frame gets all of them again.
 - Nothing comes for `flush_after_s`: they are taken as they are. Such a cut is made by time, so it is in the checkpoint before its
   record is sent, and is made again at the same place when the lines are read again.
-- The file was rotated away: they are carried over. The next file at the same path gets them in front of its first bytes, so that
-  a record cut in two by the rotation is one again; its origin begins before byte 0. The old file's offset waits for it (a hold in
-  the ledger), and the new file waits until the old one is known to be at its end. Where no file comes for `flush_after_s`, they
-  are taken as they are.
+- A new file begins at the same path: it gets them in front of its first bytes, so that a record cut in two by the rotation is one
+  again; its origin begins before byte 0. The old file's offset waits for its verdict (a hold in the ledger). The source feeds a new
+  file only when the old one was read to its end, and who writes to the new file has left the old one.
+- The old file is closed before a new one begins: they are carried over to it, or taken as they are after `flush_after_s`.
 
 RULES
 - A line without its end is never carried, nor cut by time: nobody can tell whether it is whole.
-- The bytes carried are at most what a frame may leave unfinished, for each path, and `CARRIES_MAX` together.
-- A resend joins as the first time did: the old file's end is read again, as it is not settled, and before the next file.
+- What is kept of unfinished records is at most `KEPT_MAX` bytes together; beyond, the oldest are not joined but taken as they are.
+- A record is joined over two files, not three.
+- A resend joins as the first time did: the old file's end is read again, as it is not settled, and before the new file.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from shipper.model.batch import Stream
     from shipper.progress.ledger import Ledger
 
-CARRIES_MAX = 16 << 20
-"""Bytes carried over, all paths together; beyond, the oldest are taken as they are."""
+KEPT_MAX = 16 << 20
+"""Bytes of unfinished records in memory, all streams together."""
 
 
 class Followed(msgspec.Struct):
@@ -63,14 +64,30 @@ class Owner(Protocol):
         ...
 
 
+class _Wait(msgspec.Struct):
+    """Lines at the end of a file that is open, for more."""
+
+    followed: Followed
+    start: int
+    data: bytes
+    until: float
+
+    @property
+    def end(self) -> int:
+        """Offset behind them."""
+        return self.start + len(self.data)
+
+
 class _Carry(msgspec.Struct):
-    """The unfinished end of a file that was rotated away."""
+    """The unfinished end of a file for the next one at its path."""
 
     followed: Followed
     start: int
     data: bytes
     held: int
     until: float
+    adopter: Followed | None = None
+    """Who has it in front."""
 
 
 class Remainders:
@@ -80,12 +97,14 @@ class Remainders:
         """`cuts` are those of the checkpoint: where streams were cut by time."""
         self._owner = owner
         self._cuts = cuts
-        self._waiting: dict[str, tuple[int, float, Followed]] = {}
+        self._waiting: dict[str, _Wait] = {}
         self._due: set[str] = set()
-        self._behind: dict[str, Followed] = {}
-        """By path: the new file that waits for what the old one leaves."""
         self._carried: dict[str, _Carry] = {}
+        """By path: of files that are closed, for one that comes."""
         self._adopted: dict[str, _Carry] = {}
+        """By the stream that has it in front."""
+        self._handed_on: dict[str, int] = {}
+        """Of files that are still open: up to where the next file has them."""
 
     def cuts(self) -> dict[str, int]:
         """Cuts that are not settled: for the checkpoint."""
@@ -93,59 +112,67 @@ class Remainders:
         self._cuts = {stream: at for stream, at in self._cuts.items() if at > offsets.get(stream, -1)}
         return self._cuts
 
-    @property
-    def pending(self) -> bool:
-        """Whether an end is carried that no file has taken yet."""
-        return bool(self._carried or self._adopted)
-
     def deadline(self) -> float | None:
         """When `expire` has something to do."""
-        waits = [
-            until
-            for stream, (_, until, followed) in self._waiting.items()
-            if stream not in self._due and followed.path not in self._behind
-        ]
-        carries = [carry.until for carry in (*self._carried.values(), *self._adopted.values())]
-        return min([*waits, *carries], default=None)
+        waits = [wait.until for stream_id, wait in self._waiting.items() if stream_id not in self._due]
+        return min([*waits, *(carry.until for carry in (*self._carried.values(), *self._adopted.values()))], default=None)
 
-    def expire(self, now: float, *, all_of_them: bool = False) -> None:
-        """Take what waited long enough; or all that is carried, as nothing follows any more."""
-        for stream_id, (_, until, followed) in list(self._waiting.items()):
-            if until <= now and stream_id not in self._due and followed.path not in self._behind:
+    def is_done(self, now: float) -> bool:
+        """Whether nothing is unfinished any more, once all files were fed to their end and nothing else comes."""
+        carries = [*self._carried.values(), *self._adopted.values()]
+        self._carried, self._adopted = {}, {}
+        for carry in carries:
+            self._take_as_it_is(carry)
+        self.expire(now)
+        return not carries
+
+    def expire(self, now: float) -> None:
+        """Take what waited long enough."""
+        for stream_id, wait in list(self._waiting.items()):
+            if wait.until <= now and stream_id not in self._due:
                 self._due.add(stream_id)
-                self._owner.read_again(followed)
+                self._owner.read_again(wait.followed)
         for carries in (self._carried, self._adopted):
             for key, carry in list(carries.items()):
-                if carry.until <= now or all_of_them:
+                if carry.until <= now:
                     self._take_as_it_is(carries.pop(key))
+                if carry.until <= now and carry.adopter is not None:
+                    self._owner.read_again(carry.adopter)
 
     def forget(self, stream_id: str) -> None:
         """A stream is over."""
         self._due.discard(stream_id)
-        if (waiting := self._waiting.pop(stream_id, None)) is not None:
-            self._let_on(waiting[2])
+        self._waiting.pop(stream_id, None)
+        self._handed_on.pop(stream_id, None)
 
     def feed(self, followed: Followed, feed: events.Feed, now: float) -> events.Consumed:
         """Cut a window of a frame that joins."""
         stream_id, end = feed.stream_id, feed.offset + len(feed.data)
+        if (past := self._handed_on.get(stream_id, -1)) > feed.offset:
+            return self._behind_handed_on(followed, feed, past, now)
         cut = self._cuts.get(stream_id, -1)
         if feed.offset < cut <= end:
             return self._cut_at(followed, feed, cut, now)
         if stream_id in self._due and not feed.final:
-            self.forget(stream_id)
+            self._stop_waiting(stream_id)
             usable = followed.intake.whole_lines(feed.data)
             if usable:
                 self._cuts[stream_id] = feed.offset + usable
                 self._owner.begin_epoch()
                 return self._cut_at(followed, feed, feed.offset + usable, now)
-        if not feed.offset and (carry := self._adopt(followed)) is not None:
+        if not feed.offset and (carry := self._adopt(followed, now)) is not None:
             return self._join(followed, carry, feed, now)
-        if not feed.offset and self._must_wait(followed):
-            self._behind[followed.path] = followed
-            return events.Consumed(stream_id, 0)
         taken = followed.intake.take(feed.data, feed.offset, final=False)
         self._owner.process(followed, taken, begin=feed.offset)
         return self._left(followed, feed, taken, now)
+
+    def _behind_handed_on(self, followed: Followed, feed: events.Feed, past: int, now: float) -> events.Consumed:
+        """Pass over what the next file has; what came to the old one since is its own."""
+        rest = feed.data[past - feed.offset :]
+        if not rest:
+            return events.Consumed(feed.stream_id, past if feed.final else feed.offset)
+        del self._handed_on[feed.stream_id]
+        return self.feed(followed, events.Feed(feed.stream_id, rest, past, feed.final), now)
 
     def _left(self, followed: Followed, feed: events.Feed, taken: Taken, now: float) -> events.Consumed:
         """See to what was left of a window."""
@@ -157,12 +184,26 @@ class Remainders:
                 return events.Consumed(feed.stream_id, feed.offset + len(feed.data))
             remaining = msgspec.structs.replace(feed, data=rest, offset=taken.next_offset)
             return self._whole(followed, remaining)
+        before = self._waiting.get(feed.stream_id)
         if not whole:
-            self.forget(feed.stream_id)
-        elif self._waiting.get(feed.stream_id, (-1,))[0] != taken.next_offset + whole:  # every line that comes starts it anew
-            assert followed.flush_after_s is not None
-            self._waiting[feed.stream_id] = (taken.next_offset + whole, now + followed.flush_after_s, followed)
+            self._stop_waiting(feed.stream_id)
+        elif before is None or before.end != taken.next_offset + whole:  # every line that comes starts it anew
+            self._wait(followed, taken.next_offset, rest[:whole], now)
         return events.Consumed(feed.stream_id, taken.next_offset, taken.read_from)
+
+    def _wait(self, followed: Followed, start: int, data: bytes, now: float) -> None:
+        assert followed.flush_after_s is not None
+        self._stop_waiting(followed.stream.id)
+        self._waiting[followed.stream.id] = _Wait(followed, start, data, now + followed.flush_after_s)
+        kept = sum(len(wait.data) for wait in self._waiting.values())
+        for stream_id, wait in self._waiting.items():
+            if kept > KEPT_MAX and stream_id not in self._due:
+                kept -= len(wait.data)
+                wait.until = now
+
+    def _stop_waiting(self, stream_id: str) -> None:
+        self._waiting.pop(stream_id, None)
+        self._due.discard(stream_id)
 
     def _whole(self, followed: Followed, feed: events.Feed) -> events.Consumed:
         """Take all of it, the end as it is."""
@@ -182,34 +223,37 @@ class Remainders:
         return events.Consumed(feed.stream_id, at)
 
     def _carry(self, followed: Followed, start: int, rest: bytes, now: float) -> None:
+        """Keep the end of a file that is closed for the one that comes."""
         assert followed.flush_after_s is not None
         before = self._carried.pop(followed.path, None)
         if before is not None:
             self._take_as_it_is(before)
         held = self._owner.ledger.hold(followed.stream.id)
         self._carried[followed.path] = _Carry(followed, start, rest, held, now + followed.flush_after_s)
-        self.forget(followed.stream.id)
-        while sum(len(carry.data) for carry in self._carried.values()) > CARRIES_MAX:
+        self._stop_waiting(followed.stream.id)
+        while sum(len(carry.data) for carry in self._carried.values()) > KEPT_MAX:
             self._take_as_it_is(self._carried.pop(next(iter(self._carried))))
 
-    def _must_wait(self, followed: Followed) -> bool:
-        """Whether the file before it may still be written to, and has an unfinished end."""
-        others = (other for _, _, other in self._waiting.values() if other is not followed)
-        return any((other.source, other.path) == (followed.source, followed.path) for other in others)
-
-    def _let_on(self, followed: Followed) -> None:
-        """Have the next file at a path read, if it waits."""
-        if (behind := self._behind.pop(followed.path, None)) is not None:
-            self._owner.read_again(behind)
-
-    def _adopt(self, followed: Followed) -> _Carry | None:
+    def _adopt(self, followed: Followed, now: float) -> _Carry | None:
         """What the file before left for the one that begins here."""
-        carry = self._adopted.get(followed.stream.id)
-        if carry is None and (carry := self._carried.get(followed.path)) is not None:
-            if carry.followed.source != followed.source or carry.followed.stream.id == followed.stream.id:
-                return None
-            self._adopted[followed.stream.id] = self._carried.pop(followed.path)
-        return carry
+        stream_id = followed.stream.id
+        if (carry := self._adopted.get(stream_id)) is not None:
+            return carry
+        carry = self._carried.get(followed.path)
+        if carry is not None and _follows(followed, carry.followed):
+            self._adopted[stream_id] = self._carried.pop(followed.path)
+            carry.adopter = followed
+            return carry
+        wait = next((wait for wait in self._waiting.values() if _follows(followed, wait.followed)), None)
+        if wait is None:
+            return None
+        assert followed.flush_after_s is not None
+        held = self._owner.ledger.hold(wait.followed.stream.id)
+        self._stop_waiting(wait.followed.stream.id)
+        self._handed_on[wait.followed.stream.id] = wait.end
+        until = now + followed.flush_after_s
+        self._adopted[stream_id] = _Carry(wait.followed, wait.start, wait.data, held, until, followed)
+        return self._adopted[stream_id]
 
     def _join(self, followed: Followed, carry: _Carry, feed: events.Feed, now: float) -> events.Consumed:
         """Put what was carried in front of the first bytes of the next file."""
@@ -233,3 +277,8 @@ class Remainders:
         taken = followed.intake.take(carry.data, carry.start, final=True)
         self._owner.process(followed, taken, begin=carry.start)
         self._owner.ledger.let_go(carry.held)
+
+
+def _follows(followed: Followed, before: Followed) -> bool:
+    """Whether a stream may go on with what another one left."""
+    return (followed.source, followed.path) == (before.source, before.path) and followed.stream.id != before.stream.id
