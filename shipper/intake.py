@@ -23,7 +23,7 @@ import msgspec
 
 from shipper.frame.frame import Cut, Frame
 from shipper.frame.lines import split_keeping
-from shipper.model.batch import Batch, Stream, contiguous, merge_counts
+from shipper.model.batch import Batch, Stream, line_bounds, merge_counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,9 +88,9 @@ class Intake:
     def _batch(self, cut: Cut, base: int) -> Batch | None:
         if not cut.count:
             return None
-        origin = cut.origin if cut.origin is not None or cut.rows is None else contiguous(cut.rows, base)
+        origin = cut.origin if cut.origin is not None or cut.lines is None else line_bounds(cut.lines, base)
         batch = Batch(self.stream, cut.block, cut.count, base, origin)
-        batch.rows, batch.is_contiguous = cut.rows, cut.origin is None
+        batch.lines, batch.is_contiguous = cut.lines, cut.origin is None
         batch.flags = dict(cut.flags)
         batch.extras, batch.times = cut.extras, cut.times
         return batch

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shipper.config.fields import ComponentConfig
-from shipper.model.batch import split_rows
+from shipper.model.batch import split_lines
 from shipper.model.columns import Columns, Values
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 RESERVED = ("log", "host", "shipper")
 """Members that every document gets from us."""
-_BUT_LAST = itemgetter(slice(0, -1))
+_OPEN = itemgetter(slice(0, -2))
+"""A line without its last brace and newline."""
 _STAMP = "@timestamp"
 _PAIR = rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE = re.compile(rb"\\(?:%b|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)" % _PAIR, re.DOTALL)
@@ -84,14 +85,15 @@ class Json:
 
     def decode(self, batch: SafeBatch) -> tuple[Columns, set[int]]:
         """Return the columns, with the rows' origin, and the odd rows. Never raises for what a record holds."""
-        rows = batch.rows if batch.rows is not None else split_rows(batch.block, batch.ends)
-        marks = batch.marks | _marks_of_changes(batch.changed, rows) if batch.changed else batch.marks
-        decoded = self._decode_fast(batch, rows, marks)
+        lines = batch.lines if batch.lines is not None else split_lines(batch.block, batch.ends)
+        marks = batch.marks | _marks_of_changes(batch.changed, lines) if batch.changed else batch.marks
+        decoded = self._decode_fast(batch, len(lines), marks)
         flags: dict[int, tuple[str, ...]] = {}
         if decoded is not None:
-            rows = list(map(_BUT_LAST, rows))
+            rows = list(map(_OPEN, lines))
         else:
-            rows, decoded, flags = self._decode_carefully(rows)
+            rows, decoded, flags = self._decode_carefully(lines)
+            marks |= {"spaced"}  # what was around a row is gone, so that the guard did not see it as it is now
         raw = _Members(decoded, self._names, lambda: self._decode_rest(batch))
         columns = Columns(batch.stream.id, rows, _Fields(raw, self._noticed))
         columns.starts, columns.stops = batch.starts, batch.stops
@@ -109,7 +111,7 @@ class Json:
             odd.update(row for row, value in enumerate(raw[_STAMP]) if value is None)
         if "dotted" in marks:
             odd.update(number for number, row in enumerate(rows) if self._dotted.search(row))
-        if "spaced" in marks or b"{" in rows:
+        if "spaced" in marks:
             odd.update(number for number, row in enumerate(rows) if not row[1:].strip())
         return odd
 
@@ -125,12 +127,12 @@ class Json:
             "clash": rb'"(?:%b)"\s*:' % names,
             "dotted": self._dotted.pattern,
             "stamped": rb'"@timestamp"',
-            "spaced": rb"\{[ \t\r\n]",
+            "spaced": rb"\{[ \t\r\n]|\{\}\n",
             "escapes": rb"\\u00[0-7]",
             "ragged": rb"[^}]\n|\n[^{]",
         }
 
-    def _decode_fast(self, batch: SafeBatch, rows: list[bytes], marks: frozenset[str]) -> list[Any] | None:
+    def _decode_fast(self, batch: SafeBatch, count: int, marks: frozenset[str]) -> list[Any] | None:
         """The whole block in one call; None where it cannot be trusted."""
         if batch.ends is not None or "ragged" in marks or not batch.block.startswith(b"{"):
             return None
@@ -138,27 +140,27 @@ class Json:
             decoded: list[Any] = self._slim_decoder.decode_lines(batch.block)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
-        return decoded if len(decoded) == len(rows) else None
+        return decoded if len(decoded) == count else None
 
     def _decode_rest(self, batch: SafeBatch) -> list[Any]:
         """The members that were passed over, of a block that was decoded in one call."""
         try:
             rest: list[Any] = self._rest_decoder.decode_lines(batch.block)
         except (msgspec.DecodeError, RecursionError):  # a number too large, say
-            return self._decode_carefully(split_rows(batch.block, None))[1]
+            return self._decode_carefully(split_lines(batch.block, None))[1]
         return rest
 
-    def _decode_carefully(self, split: list[bytes]) -> tuple[list[bytes], list[Any], dict[int, tuple[str, ...]]]:
+    def _decode_carefully(self, lines: list[bytes]) -> tuple[list[bytes], list[Any], dict[int, tuple[str, ...]]]:
         """Row by row, with rows that are no object rewritten."""
         rows: list[bytes] = []
         decoded: list[Any] = []
         flags: dict[int, tuple[str, ...]] = {}
-        for number, row in enumerate(split):
-            text = row.strip(b" \t\r\n")
+        for number, line in enumerate(lines):
+            text = line.strip(b" \t\r\n")
             try:
                 value = self._decoder.decode(text)
             except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-                text, value, marks = self._decode_refused(row, text, error)
+                text, value, marks = self._decode_refused(line[:-1], text, error)
                 if marks:
                     flags[number] = marks
             if b"\n" in text:
@@ -225,16 +227,16 @@ class _Fields(dict[str, Values]):
         return _none_for_unset(values) if name in self._noticed else values
 
 
-def _marks_of_changes(changed: Sequence[int], rows: list[bytes]) -> frozenset[str]:
+def _marks_of_changes(changed: Sequence[int], lines: list[bytes]) -> frozenset[str]:
     """Marks of what the gate wrote: it looked for the guards before. Its marker has a member of ours; a row may be emptied."""
     marks = set()
     for number in changed:
-        row = rows[number]
-        if not (row.startswith(b"{") and row.endswith(b"}")):
+        line = lines[number]
+        if not (line.startswith(b"{") and line.endswith(b"}\n")):
             marks.add("ragged")
-        elif row.startswith(b'{"shipper":'):
+        elif line.startswith(b'{"shipper":'):
             marks.add("clash")
-        elif not row[1:-1].strip():
+        elif not line[1:-2].strip():
             marks.add("spaced")
     return frozenset(marks)
 

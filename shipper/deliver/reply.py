@@ -4,7 +4,7 @@ RULES
 - An answer is believed only when it has exactly one item a document. Anything else (HTML with 200, half a JSON, nothing, a
   wrong count) is an unknown outcome: the caller sends everything again, which `create` with our own `_id` makes safe.
 - Items are in the order of the request (Elasticsearch reference, "Bulk API").
-- Where no error happened, statuses are counted, not decoded: 0.03 us a document instead of 0.3.
+- Where no error happened, the answer is compared with the one that says so, not decoded: 2 ns a document instead of 300.
 """
 
 from __future__ import annotations
@@ -61,9 +61,8 @@ _DUPLICATE = Judged(Outcome.DUPLICATE, 409)
 
 def all_created(body: bytes, documents: int) -> bool:
     """Whether the answer says that all `documents` were created. False also for what only decoding can tell."""
-    # A quote inside a JSON string is escaped, so that no error's text looks like an item; the length leaves no room for others.
     length = len(_HEAD) + documents * (len(_ITEM) + 1) - 1 + len(_TAIL)
-    return len(body) == length and body.startswith(_HEAD) and body.endswith(_TAIL) and body.count(_ITEM) == documents
+    return len(body) == length and body == b"".join((_HEAD, (_ITEM + b",") * (documents - 1), _ITEM, _TAIL))
 
 
 def read(body: bytes, documents: int) -> Sequence[Judged] | None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from shipper.config.condition import Condition
     from shipper.model.columns import Columns
@@ -117,11 +117,11 @@ class Router:
 
     def assign(self, columns: Columns) -> list[str]:
         """The index name of each row."""
-        numbers = self._numbers(columns)
         first, last = (min(columns.seconds), max(columns.seconds)) if columns.count else (0, 0)
         inside = self._all_inside(first, last)
         if inside and not self._filling and first // DAY_S == last // DAY_S:
-            return self._assign_one_day(numbers, first // DAY_S)
+            return self._assign_one_day(columns, first // DAY_S)
+        numbers = self._numbers(columns)
         prefixes = [self._filled(number, columns, row) for row, number in enumerate(numbers)] if self._filling else numbers
         days: Sequence[int] = list(map(int.__floordiv__, columns.seconds, repeat(DAY_S)))
         if not inside:
@@ -133,12 +133,18 @@ class Router:
         self._learn(dict.fromkeys(keys))
         return list(map(self._names.__getitem__, keys))
 
-    def _assign_one_day(self, numbers: Sequence[int], day: int) -> list[str]:
-        """The common batch: one day, inside the windows, prefixes as they stand."""
-        keys: dict[int, tuple[object, int]] = {number: (number, day) for number in dict.fromkeys(numbers)}
-        self._learn(keys.values())
-        names = {number: self._names[key] for number, key in keys.items()}
-        return list(map(names.__getitem__, numbers))
+    def _assign_one_day(self, columns: Columns, day: int) -> list[str]:
+        """The common batch: one day, inside the windows, prefixes as they stand. What conditions say of a row names its index."""
+        names = _NamesOfDay(self, day)
+        if not self._conditional:
+            return [names[()]] * columns.count if columns.count else []
+        return list(map(names.__getitem__, self._truths(columns)))
+
+    def name_on(self, day: int, truth: tuple[bool, ...]) -> str:
+        """The index of a row inside its window for which the conditions hold as in `truth`. To be asked in the order of first rows."""
+        key = (self._first[truth], day)
+        self._learn((key,))
+        return self._names[key]
 
     def _learn(self, keys: Collection[tuple[object, int]]) -> None:
         """Make sure that the names of these keys, given once each in the order of their first rows, are known."""
@@ -155,8 +161,11 @@ class Router:
     def _numbers(self, columns: Columns) -> Sequence[int]:
         if not self._conditional:
             return [0] * columns.count
-        masks = [condition.mask(columns) for condition in self._conditional]
-        return list(map(self._first.__getitem__, zip(*masks, strict=True)))
+        return list(map(self._first.__getitem__, self._truths(columns)))
+
+    def _truths(self, columns: Columns) -> Iterator[tuple[bool, ...]]:
+        """Of each row what the conditions say; there must be one at least."""
+        return zip(*[condition.mask(columns) for condition in self._conditional], strict=True)
 
     def _all_inside(self, first: int, last: int) -> bool:
         """Whether a batch with these earliest and latest times lies inside every window."""
@@ -201,6 +210,18 @@ class _FirstMatch(dict[tuple[bool, ...], int]):
         holds = [True if route.when is None else next(answers) for route in self._routes]
         self[truth] = holds.index(True) if True in holds else len(holds)
         return self[truth]
+
+
+class _NamesOfDay(dict[tuple[bool, ...], str]):
+    """The truth of all conditions -> the name of the index, of one batch; asked for in the order of the rows."""
+
+    def __init__(self, router: Router, day: int) -> None:
+        super().__init__()
+        self._router, self._day = router, day
+
+    def __missing__(self, truth: tuple[bool, ...]) -> str:
+        name = self[truth] = self._router.name_on(self._day, truth)
+        return name
 
 
 def _part(value: object) -> str | None:

@@ -94,7 +94,7 @@ class Cri:
         found.extras = list(map(_EXTRAS.__getitem__, fields.streams[:taken]))
         found.times = b" ".join(fields.times[:taken]).decode().split(" ") if taken else []
         rows = self._rows(list(fields.texts[:taken]), groups, raw, found)
-        return found.cut(b"\n".join([*rows, b""]), base + end, rows)
+        return found.cut(b"\n".join([*rows, b""]), base + end)
 
     def _rows(self, texts: list[bytes], groups: Sequence[Group], raw: Sequence[bytes], found: Columns) -> list[bytes]:
         """The records' texts, and what is to be said of them."""

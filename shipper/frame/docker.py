@@ -30,6 +30,7 @@ from shipper.config.fields import ComponentConfig, Duration, Size
 from shipper.frame.frame import Cut
 from shipper.frame.joining import Columns, Group, Window, bounded, columns, join_parts
 from shipper.frame.lines import as_utf8, clean
+from shipper.model.batch import split_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,8 +100,8 @@ class Docker:
             found.leave(taken)
         found.skipped["nul"] = block.count(b"\0", 0, end) if b"\0" in block else 0
         found.times = list(map(_TIME, lines))
-        block, rows = self._texts(lines, groups, raw, found)
-        return found.cut(block, base + end, rows)
+        block, texts = self._texts(lines, groups, raw, found)
+        return found.cut(block, base + end, texts)
 
     def _decode_fast(self, block: bytes, raw: list[bytes], found: Columns) -> list[Line] | None:
         """All lines in one call; None where that cannot be trusted."""
@@ -145,7 +146,7 @@ class Docker:
         return None, ()
 
     def _texts(self, lines: list[Line], groups: Sequence[Group], raw: list[bytes], found: Columns) -> tuple[bytes, list[bytes]]:
-        """The records' texts, a newline behind each, and as a list without."""
+        """The records' texts, a newline behind each, and the same as a list."""
         logs = list(map(_LOG, lines))
         for group in groups:
             joined = "".join([logs[line] for line in group.lines])
@@ -155,12 +156,11 @@ class Docker:
             found.join(group)
         text, blank = "".join(logs), _BLANK
         block = text.encode()
-        rows = block.split(b"\n")
+        rows = split_lines(block, None)
         # Each text ends with a newline: where there are no more newlines than texts, none has one inside.
-        if "\0" in text or len(rows) - 1 != len(lines) - len(found.drop):
+        if "\0" in text or len(rows) != len(lines) - len(found.drop):
             logs, blank = list(map(_cleaned, logs)), _CLEANED_BLANK
         elif "\r" not in text and (self._blanks or "\n" not in logs):
-            rows.pop()
             return block, rows
         if not self._blanks:
             for line in compress(count(), map(blank.__contains__, logs)):
@@ -169,9 +169,7 @@ class Docker:
         block = "".join(logs).encode()
         if blank is _BLANK:
             block = block.replace(b"\r\n", b"\n")
-        rows = block.split(b"\n")
-        rows.pop()
-        return block, rows
+        return block, split_lines(block, None)
 
 
 def _groups_of(lines: list[Line], found: Columns, window: Window) -> tuple[list[Group], int]:

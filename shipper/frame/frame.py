@@ -29,8 +29,8 @@ class Cut(msgspec.Struct, frozen=True):
     """Source bytes that are no record, by cause: `blank`, `nul`."""
     extras: Sequence[bytes] | None = None
     times: Sequence[str] | None = None
-    rows: list[bytes] | None = None
-    """The records as a list, where it was made anyway."""
+    lines: list[bytes] | None = None
+    """The records with their newlines as a list, where it was made anyway."""
 
 
 class Frame(Protocol):

@@ -97,15 +97,15 @@ class Columns(msgspec.Struct):
             keep[line] = 0
         return list(compress(column, keep))
 
-    def cut(self, block: bytes, next_offset: int, rows: list[bytes] | None = None) -> Cut:
-        """The records; `block` and `rows` have only those that are not dropped."""
+    def cut(self, block: bytes, next_offset: int, lines: list[bytes] | None = None) -> Cut:
+        """The records; `block` has only those that are not dropped, and so has `lines`, each with its newline."""
         starts, stops = self.kept(self.starts), self.kept(self.stops)
         extras = None if self.extras is None else self.kept(self.extras)
         times = None if self.times is None else self.kept(self.times)
         dropped = sorted(self.drop)
         flags = {line - bisect_left(dropped, line): marks for line, marks in self.flags.items() if line not in self.drop}
         skipped = {cause: size for cause, size in self.skipped.items() if size}
-        return Cut(block, len(starts), next_offset, (starts, stops), flags, skipped, extras, times, rows)
+        return Cut(block, len(starts), next_offset, (starts, stops), flags, skipped, extras, times, lines)
 
 
 def columns(starts: list[int], stops: list[int]) -> Columns:

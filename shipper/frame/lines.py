@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from shipper.config.fields import ComponentConfig
 from shipper.frame.frame import Cut
+from shipper.model.batch import split_lines
 
 _BOM = b"\xef\xbb\xbf"
 _STRAYS = {0xDC80 + byte: 0x80 + byte for byte in range(0x80)}
@@ -37,19 +38,19 @@ class Lines:
         if not end:
             return Cut(b"", 0, base)
         block = data if end == len(data) else data[:end]
-        rows = plain(block, base)
-        return Cut(block, len(rows), base + end, rows=rows) if rows else _cut_carefully(block, base)
+        lines = plain(block, base)
+        return Cut(block, len(lines), base + end, lines=lines) if lines else _cut_carefully(block, base)
 
 
 def plain(block: bytes, base: int) -> list[bytes]:
-    """The records where every line of `block` is one exactly as it stands, else none."""
-    # Searching for two newlines in a row is slower than splitting and looking for an empty row among the results.
-    rows = block.split(b"\n")
-    if rows.pop() or b"" in rows:
+    """The lines of `block` where every one of them is a record exactly as it stands, else none."""
+    # Searching for two newlines in a row is slower than splitting and looking for an empty line among the results.
+    lines = split_lines(block, None)
+    if not block.endswith(b"\n") or b"\n" in lines:
         return []
     if b"\0" in block or (b"\r" in block and b"\r\n" in block) or (base == 0 and block.startswith(_BOM)):
         return []
-    return rows if is_utf8(block) else []
+    return lines if is_utf8(block) else []
 
 
 def is_utf8(block: bytes) -> bool:

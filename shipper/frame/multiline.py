@@ -35,6 +35,7 @@ from shipper.frame.frame import Cut
 from shipper.frame.joining import Columns, Group, bounded, columns, complete
 from shipper.frame.lines import clean, is_utf8
 from shipper.frame.multiline_packs import CLOSED, PACKS, TRIAL_MAX, Pack, Step, as_message
+from shipper.model.batch import split_rows
 from shipper.model.errors import ComponentError
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Multiline:
         if b"\0" in data:
             found.skipped["nul"] = data.count(b"\0", 0, next_offset - base)
         rows = found.kept(rows)
-        return found.cut(b"\n".join([*rows, b""]), next_offset, rows)
+        return found.cut(b"\n".join([*rows, b""]), next_offset)
 
     def _grouped(self, rows: list[bytes], found: Columns, limits: Limits) -> tuple[list[tuple[Group, Span]], int]:
         """The records of several lines, and the number of lines up to which all is decided."""
@@ -215,7 +216,7 @@ def _lines(data: bytes, base: int, *, final: bool) -> tuple[list[bytes], Columns
 
 def _inner_records(cut: Cut) -> tuple[list[bytes], Columns, int]:
     """The records of an inner frame as lines."""
-    rows = list(cut.rows) if cut.rows is not None else cut.block.split(b"\n")[:-1]
+    rows = split_rows(cut.block, None)
     starts, stops = cut.origin if cut.origin is not None else ([], [])
     found = columns(list(starts), list(stops))
     found.flags = dict(cut.flags)

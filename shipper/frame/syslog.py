@@ -111,4 +111,4 @@ class _Records:
         """The window's records, up to the source byte `next_offset`."""
         text = b"\n".join(self._rows) + b"\n" if self._rows else b""
         origin = self._starts, self._stops
-        return Cut(text, len(self._rows), next_offset, origin, self._flags, self._skipped, rows=self._rows)
+        return Cut(text, len(self._rows), next_offset, origin, self._flags, self._skipped)

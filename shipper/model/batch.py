@@ -11,6 +11,7 @@ RULES
 
 from __future__ import annotations
 
+from io import BytesIO
 from itertools import accumulate, repeat
 from operator import add
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ class Batch:
             "flags",
             "ids",
             "is_contiguous",
-            "rows",
+            "lines",
             "starts",
             "stops",
             "stream",
@@ -69,11 +70,11 @@ class Batch:
         self.block = block
         self.count = count
         self.base = base
-        self.rows: list[bytes] | None = None
-        """The rows as a list, where the frame had to make it anyway; the gate takes it over, patched."""
+        self.lines: list[bytes] | None = None
+        """The rows with their newlines as a list, where the frame had to make it anyway; the gate takes it over, patched."""
         self.is_contiguous = origin is None
         """Whether the rows are the source's lines from `base` on, byte for byte."""
-        self.starts, self.stops = origin if origin is not None else contiguous(block.split(b"\n")[:count], base)
+        self.starts, self.stops = origin if origin is not None else line_bounds(split_lines(block, None)[:count], base)
         self.ends: Sequence[int] | None = None
         self.flags: dict[int, tuple[str, ...]] = {}
         """Marks of the frame by row: `truncated`, `unterminated`, `invalid_utf8`, `partial`."""
@@ -104,9 +105,9 @@ class SafeBatch:
             "dropped",
             "ends",
             "flags",
+            "lines",
             "marks",
             "masked",
-            "rows",
             "starts",
             "stops",
             "stream",
@@ -124,8 +125,8 @@ class SafeBatch:
         self.ends: Sequence[int] | None = source.ends
         self.flags = dict(source.flags)
         self.times = source.times
-        self.rows: list[bytes] | None = None
-        """The rows of `block` as a list, where the gate has it."""
+        self.lines: list[bytes] | None = None
+        """The rows of `block` with their newlines as a list, where the gate has it."""
         self.changed = changed
         """Numbers of the rows that the gate changed, in order."""
         self.dropped: dict[int, str] = {}
@@ -140,6 +141,22 @@ def contiguous(rows: list[bytes], base: int) -> tuple[Sequence[int], Sequence[in
     """(starts, stops) of rows that are the lines of the source from `base` on, each ended by one newline."""
     bounds = list(accumulate(map(add, map(len, rows), repeat(1)), initial=base))
     return bounds[:-1], bounds[1:]
+
+
+def line_bounds(lines: list[bytes], base: int) -> tuple[Sequence[int], Sequence[int]]:
+    """(starts, stops) of lines of the source from `base` on, given with their newlines."""
+    bounds = list(accumulate(map(len, lines), initial=base))
+    return bounds[:-1], bounds[1:]
+
+
+def split_lines(block: bytes, ends: Sequence[int] | None) -> list[bytes]:
+    """The rows of a block, each with the newline that ends it.
+
+    A file in memory finds them with `memchr`: a third of what `bytes.split` costs, which looks at each byte by itself.
+    """
+    if ends is None:
+        return BytesIO(block).readlines()
+    return [block[start : end + 1] for start, end in zip([0, *(end + 1 for end in ends[:-1])], ends, strict=True)]
 
 
 def split_rows(block: bytes, ends: Sequence[int] | None) -> list[bytes]:

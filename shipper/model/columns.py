@@ -4,7 +4,7 @@ RULES
 - Stages read `column(name)` for names they declared in `reads`; nothing else was decoded.
 - Stages never change `rows`; they add fragments (`splice`) and mark rows dropped (`drop`, `hold`).
 - A fragment is bytes that begin with a comma and are appended inside the record's object: `,"client":{...}`, or b"" for
-  nothing. Its key is declared in the stage's `adds`; a record that has that key already went through `decode` with its own
+  nothing. It may be spliced in pieces, one after the other, so that rows can share the longer ones. Its key is declared in the stage's `adds`; a record that has that key already went through `decode` with its own
   value moved to `shipper.record.<key>`, so a splice never makes a duplicate key.
 - A row may be dropped (or held) by one stage only: the first wins. Later stages still see it, and may skip it.
 """
@@ -72,7 +72,7 @@ class Columns:
         return self.fields[name]
 
     def splice(self, fragments: Sequence[bytes]) -> None:
-        """Append one fragment a row. `fragments` is kept, not copied; it must have `count` items."""
+        """Append one fragment, or a piece of one, a row. `fragments` is kept, not copied; it must have `count` items."""
         self.fragments.append(fragments)
 
     def drop(self, row: int, reason: str) -> None:

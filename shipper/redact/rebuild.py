@@ -45,7 +45,7 @@ class Rebuild:
         self._changes.sort()
         changed = [number[start] for start, _, _ in self._changes]
         safe = SafeBatch(self._batch, self._joined(), changed)
-        safe.rows = self._patched(changed)
+        safe.lines = self._patched(changed)
         safe.masked = self._masked
         safe.marks = marks
         if changed and self._batch.ends is not None:
@@ -61,22 +61,23 @@ class Rebuild:
         block = self._batch.block
         if not self._changes:
             return block
-        pieces: list[bytes] = []
+        view = memoryview(block)  # slices of the block itself would copy all of it once more
+        pieces: list[bytes | memoryview] = []
         at = 0
         for start, end, made in self._changes:
-            pieces += (block[at:start], made)
+            pieces += (view[at:start], made)
             at = end
-        pieces.append(block[at:])
+        pieces.append(view[at:])
         return b"".join(pieces)
 
     def _patched(self, changed: list[int]) -> list[bytes] | None:
-        """The rows as a list, where the frame made one. The list is the batch's: what was raw in it is replaced."""
-        rows, self._batch.rows = self._batch.rows, None
-        if rows is None or self._batch.ends is not None:
+        """The rows with their newlines, where the frame made a list. It is the batch's: what was raw in it is replaced."""
+        lines, self._batch.lines = self._batch.lines, None
+        if lines is None or self._batch.ends is not None:
             return None
         for row, (_, _, made) in zip(changed, self._changes, strict=True):
-            rows[row] = made
-        return rows
+            lines[row] = made + b"\n"
+        return lines
 
     def _moved(self, ends: Sequence[int], changed: list[int]) -> list[int]:
         gains = [0] * len(ends)

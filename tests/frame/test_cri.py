@@ -79,7 +79,7 @@ def test_fragments_and_times_stand_beside_their_records_when_a_file_is_read(sour
     cut = cri().cut(source, 0, final=True)
     assert cut.next_offset == len(source)
     assert list(zip(in_order(found_in(cut, 0)), cut.extras or [], cut.times or [], strict=True)) == naive(source, JOIN_MAX)[0]
-    assert cut.rows is None or b"".join(row + b"\n" for row in cut.rows) == cut.block
+    assert cut.lines is None or b"".join(cut.lines) == cut.block
 
 
 @settings(deadline=None)

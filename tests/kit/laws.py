@@ -1,7 +1,7 @@
 """The laws every stage obeys, and the hostile records they are tried with.
 
 rows        a stage adds, removes and reorders no rows, and touches none
-fragments   each list spliced has `count` items; an item is empty, or begins with a comma and makes the row a JSON object
+fragments   each list spliced has `count` items; those of a row together are empty, or begin with a comma and make it a JSON object
             that has besides its own only keys of `adds`
 batching    process(a + b) leaves what process(a); process(b) leaves, row by row, generated documents included
 settling    a row is dropped with a reason, or held, or neither; each held row is counted by exactly one summary
@@ -101,13 +101,13 @@ def check_laws(make: Make, rows: Sequence[Record], cut: int = 0, seconds: Sequen
 
 def check_fragments(columns: Columns, adds: Sequence[str], rows: Sequence[Record]) -> None:
     """Law of fragments; a record that has a key of `adds` itself gets another one here, as `decode` moves it away."""
-    for fragments in columns.fragments:
-        assert columns.count == len(fragments)
-        for fragment, row in zip(fragments, rows, strict=True):
-            assert fragment == b"" or fragment.startswith(b",")
-            own = {key: value for key, value in row.items() if key not in adds}
-            spliced = json.loads(json.dumps({"-": 0, **own}).encode()[:-1] + fragment + b"}", object_pairs_hook=_no_duplicates)
-            assert set(spliced) - {"-", *own} <= set(adds)
+    assert all(columns.count == len(pieces) for pieces in columns.fragments)
+    for number, row in enumerate(rows):
+        fragment = b"".join(pieces[number] for pieces in columns.fragments)
+        assert fragment == b"" or fragment.startswith(b",")
+        own = {key: value for key, value in row.items() if key not in adds}
+        spliced = json.loads(json.dumps({"-": 0, **own}).encode()[:-1] + fragment + b"}", object_pairs_hook=_no_duplicates)
+        assert set(spliced) - {"-", *own} <= set(adds)
 
 
 def check_deadlines(stage: Any, batches: Sequence[Columns]) -> None:

@@ -64,10 +64,10 @@ def test_origin_of_the_safe_batch_is_that_of_the_raw_batch(
     """Law: every row keeps its place in the source, and rows handed over as a list come back as the block has them."""
     rows = [row for row, _ in planted]
     raw = batch(rows, base=base, ends=ends)
-    raw.rows = None if ends else list(rows)
+    raw.lines = None if ends else [row + b"\n" for row in rows]
     safe = full_gate(engine).admit(raw)
-    assert raw.rows is None
-    assert safe.rows is None if ends else safe.rows == rows_of(safe)
+    assert raw.lines is None
+    assert safe.lines is None if ends else safe.lines == [row + b"\n" for row in rows_of(safe)]
     starts, stops = safe.starts, safe.stops
     at = base
     for row, start, stop in zip(rows, starts, stops, strict=True):
