@@ -26,7 +26,7 @@ from shipper.model.errors import ComponentError, ConfigError, Fault, HostError, 
 from shipper.redact.gate import Gate, choose_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shipper.config.pipeline import Component, Pipeline
     from shipper.decode.json import Json
@@ -183,15 +183,24 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     )
 
 
-def _common(component: Component, gate: Gate, host_name: str) -> Callable[[str], bytes]:
-    """What all documents of a stream share: its file (and what the file's path tells), the host."""
+def _common(component: Component, gate: Gate, host_name: str) -> Callable[[str], tuple[bytes, Mapping[str, object]]]:
+    """What all documents of a stream share: its file (and what the file's path tells), the host. See `Parts.commons`."""
     describe = getattr(component.factory, "describe", None)
 
-    def common(path: str) -> bytes:
+    def common(path: str) -> tuple[bytes, Mapping[str, object]]:
         told = {} if describe is None else redacted(describe(path), gate)
-        return document.common_fragment(None if path.startswith("push:") else path, host_name, told)
+        return document.common_fragment(None if path.startswith("push:") else path, host_name, told), dict(_flat(told, ""))
 
     return common
+
+
+def _flat(value: Mapping[str, Any], before: str) -> Iterator[tuple[str, object]]:
+    """The leaves of nested objects, by dotted name."""
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _flat(inner, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", inner
 
 
 def _intakes(pipeline: Pipeline, number: int, frame: Frame) -> Callable[[Stream], Intake]:

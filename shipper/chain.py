@@ -129,6 +129,8 @@ class Chain:
         lap("redact")
         columns, odd = self._decoder.decode(safe)
         columns.ids, columns.tags = ids, tags
+        for name, value in batch.stream.told.items():
+            columns.fields[name] = [value] * columns.count
         columns.fields["shipper.tag"] = tags or [None] * columns.count  # never what a record itself says there
         lap("decode")
         stamps = self._date(columns, safe, odd, before)

@@ -35,7 +35,7 @@ from shipper.remainders import Followed, Remainders
 from shipper.source import events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from shipper.chain import Chain, Lap, Outcome
@@ -78,8 +78,8 @@ class Parts(msgspec.Struct):
     router: Router
     horizon: Horizon
     summarising: list[Summarising]
-    commons: list[Callable[[str], bytes]]
-    """One a source: from the redacted path of a stream to the fragment that all its documents share."""
+    commons: list[Callable[[str], tuple[bytes, Mapping[str, object]]]]
+    """One a source: from the redacted path of a stream to the fragment all its documents share, and what the path tells."""
     redact_text: Callable[[str], str]
     lap: Lap
     refresh: Callable[[], None]
@@ -215,7 +215,8 @@ class Flow:
         state = began.stream
         source = self._inlets.index(inlet)
         safe_path = self._safe(state.path)
-        stream = Stream(state.id, self._parts.commons[source](safe_path), safe_path, state.first_seen)
+        common, told = self._parts.commons[source](safe_path)
+        stream = Stream(state.id, common, safe_path, state.first_seen, told)
         path, flush_after_s = state.home or state.path, self._parts.flushes[source]
         self._streams[state.id] = Followed(source, stream, self._parts.intakes[source](stream), path, flush_after_s)
         self._over.discard(state.id)

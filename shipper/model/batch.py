@@ -33,6 +33,8 @@ class Stream(msgspec.Struct, frozen=True):
     """The redacted path, for logs and metrics."""
     first_seen: float
     """Unix seconds when the stream was minted; dates its records until one of them has a time of its own."""
+    told: Mapping[str, object] = {}
+    """What its place tells of all its records (`kubernetes.namespace`), by dotted name: for conditions and index names."""
 
 
 class Batch:

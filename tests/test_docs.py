@@ -1,0 +1,46 @@
+"""The documents' examples work: each block of YAML in them is a pipeline that `check` accepts, and links lead somewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from shipper import assembly
+from shipper.config.find import names
+from tests.kit.site import ROOT
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXAMPLES = [
+    pytest.param(block, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, block in enumerate(BLOCK.findall(page.read_text()))
+    if "sources:" in block
+]
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("block", EXAMPLES)
+def test_an_example_is_a_pipeline_that_check_accepts(block: str, tmp_path: Path) -> None:
+    """As it stands; one that only names sources gets a name."""
+    path = tmp_path / "example.yaml"
+    path.write_text(block if re.search(r"^name:", block, re.MULTILINE) else f"name: example\n{block}")
+    env = {**os.environ, "SHIPPER_STATE": str(tmp_path)}
+    pipeline = assembly.read_pipeline(str(path), env)
+    assert asyncio.run(assembly.review(pipeline, env)) == []
+
+
+def test_the_page_of_inputs_tells_of_every_source_and_frame() -> None:
+    """A new one without a word in the manual is not done."""
+    text = (ROOT / "docs/inputs.md").read_text()
+    assert [name for kind in ("source", "frame") for name in names(kind) if f"`{name}`" not in text and f"{name}:" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """To files of the project."""
+    assert [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()] == []
