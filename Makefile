@@ -32,8 +32,15 @@ format: $(STAMP) ## bring the code into its form
 	$(BIN)/ruff format shipper tests
 	$(BIN)/ruff check --fix --quiet shipper tests
 
-bench: $(STAMP) ## speed and memory against the yardstick, in one run
+SEEDS ?= 10000
+FROM ?= 0
+sim: $(STAMP) ## random programs of files and faults against the file source: SEEDS=10000 FROM=0
+	$(BIN)/python -m tests.source.sim --seeds $(SEEDS) --from $(FROM)
+
+bench: $(STAMP) ## speed and memory against the yardstick, frames, and idle files
 	$(BIN)/python -m tests.bench.bench
+	$(BIN)/python -m tests.bench.frames
+	$(BIN)/python -m tests.bench.idle
 
 lock: ## write packaging/requirements.lock anew from what pyproject.toml allows
 	$(PYTHON) -m venv .lock && .lock/bin/pip install --quiet -e '.[dev]' && .lock/bin/pip freeze --exclude-editable > packaging/requirements.lock && rm -rf .lock
@@ -41,4 +48,4 @@ lock: ## write packaging/requirements.lock anew from what pyproject.toml allows
 clean: ## remove what was made here
 	rm -rf $(VENV) demo .bench build *.egg-info
 
-.PHONY: help setup demo test check format bench lock clean
+.PHONY: help setup demo test check format sim bench lock clean

@@ -150,7 +150,7 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     frames: list[Frame] = [faults.make(source.frame) for source in pipeline.sources]
     stages = [(component.type, faults.make(component, tables)) for component in pipeline.stages]
     for source in pipeline.sources:
-        if getattr(source.component.factory, "inlet", "listen") == "listen":
+        if source.component.inlet == "listen":
             faults.make(source.component, time.time)
     if faults.faults:  # what the gate refuses belongs to the same message
         faults.run(lambda: make_gate(pipeline, surroundings, {}))

@@ -289,7 +289,7 @@ def export(config: str, directory: str | None) -> None:
 @_STATE
 @_JSON
 @refusing
-def set_(config: str, file: str, offset: str, again: bool, directory: str | None, as_json: bool) -> None:  # noqa: FBT001
+def set_(config: str, file: str, offset: str, as_json: bool, **rest: Any) -> None:  # noqa: FBT001
     """Move the progress in one file."""
     from shipper.edge import state_commands
 
@@ -297,7 +297,7 @@ def set_(config: str, file: str, offset: str, again: bool, directory: str | None
         to = state_commands.parse_target(offset)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="OFFSET") from error
-    moved = state_commands.set_offset(_kept(config, directory), os.path.abspath(file), to, again=again)
+    moved = state_commands.set_offset(_kept(config, rest["directory"]), os.path.abspath(file), to, again=rest["again"])
     _tell([moved.reason], moved, as_json=as_json)
 
 

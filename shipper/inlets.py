@@ -2,6 +2,7 @@
 
 RULES
 - A source class says by `inlet` what runs it: `file` (follows files), `listen` (the default: has a `connection`), `pipe`, `journal`.
+- A source whose protocol can say "not now" (`tells_when_full`) goes on answering while the spool is full; others are not read.
 - A listening source has a spool beside the checkpoint, named by its type and its number among those of its type, so that other
   sources may come and go before it.
 - A stream of the checkpoint goes to the source that includes its file (or has its name), the same number first. On another
@@ -22,12 +23,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shipper.edge import log, store
-from shipper.edge.files import FileHands
+from shipper.edge.files import FileHands, open_file_budget
 from shipper.edge.globs import translate_path
 from shipper.edge.inlet import Inlet
 from shipper.edge.watch import Watch
 from shipper.source import events
 from shipper.source.events import StreamState
+from shipper.source.push import DELIVERY_BYTES_MAX
 from shipper.source.reading import LIMITS
 from shipper.source.tail import Tail
 
@@ -77,7 +79,9 @@ class Inlets:
         loop, config = asyncio.get_running_loop(), component.config
         # A window must be longer than the longest record, or a file with such a record is never read on.
         window = max(LIMITS.read_size_bytes_max, self._pipeline.max_record + _WINDOW_MARGIN_BYTES)
-        tail = Tail(config, mint_identity, msgspec.structs.replace(LIMITS, read_size_bytes_max=window))
+        files = sum(source.component.inlet == "file" for source in self._pipeline.sources)
+        limits = msgspec.structs.replace(LIMITS, read_size_bytes_max=window, open_files=open_file_budget(files))
+        tail = Tail(config, mint_identity, limits)
         inlet = Inlet(tail, FileHands(config), self._flow, loop.time)
         if not self._once:
             inlet.watch = self._watch(inlet, config)
@@ -93,7 +97,7 @@ class Inlets:
         return watch
 
     def _other(self, component: Component, name: str) -> Inflow:
-        if inlet_kind(component) != "journal":
+        if component.inlet != "journal":
             return self._pushed(component, name)
         from shipper.edge.journal import JournalInlet
 
@@ -108,20 +112,18 @@ class Inlets:
         config = component.config
         limits = Limits(size_max=config.spool, drop_oldest=config.when_full == "drop_oldest")
         inlet = PushInlet(name, Spool(self._spools / name, limits), self._flow, mint_identity, time.time)
-        if inlet_kind(component) == "pipe":
+        if component.inlet == "pipe":
             from shipper.edge.pipe import Pipe
 
-            inlet.receiver = Pipe(inlet.take, inlet.ended, max_record=self._pipeline.max_record)
+            # As for other senders, a record is no larger than a delivery may be.
+            inlet.receiver = Pipe(inlet.take, inlet.ended, max_record=min(self._pipeline.max_record, DELIVERY_BYTES_MAX))
         elif not self._once:
             from shipper.edge.listener import Listener
 
+            inlet.is_endless = True
+            inlet.holds_up = not getattr(component.factory, "tells_when_full", False)
             inlet.receiver = Listener(config, component.factory(config, time.time), inlet.take, inlet.noted)
         return inlet
-
-
-def inlet_kind(component: Component) -> str:
-    """What runs a source: `file`, `listen`, `pipe` or `journal`."""
-    return getattr(component.factory, "inlet", "listen")
 
 
 def _names(pipeline: Pipeline) -> list[str]:
@@ -130,7 +132,7 @@ def _names(pipeline: Pipeline) -> list[str]:
     names = []
     for source in pipeline.sources:
         kind = source.component.type
-        if inlet_kind(source.component) == "file":
+        if source.component.inlet == "file":
             names.append("")
             continue
         seen[kind] += 1

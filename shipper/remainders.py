@@ -170,7 +170,7 @@ class Remainders:
         """Pass over what the next file has; what came to the old one since is its own."""
         rest = feed.data[past - feed.offset :]
         if not rest:
-            return events.Consumed(feed.stream_id, past if feed.final else feed.offset)
+            return events.Consumed(feed.stream_id, past if feed.final else feed.offset, unfinished=not feed.final)
         del self._handed_on[feed.stream_id]
         return self.feed(followed, events.Feed(feed.stream_id, rest, past, feed.final), now)
 
@@ -189,7 +189,7 @@ class Remainders:
             self._stop_waiting(feed.stream_id)
         elif before is None or before.end != taken.next_offset + whole:  # every line that comes starts it anew
             self._wait(followed, taken.next_offset, rest[:whole], now)
-        return events.Consumed(feed.stream_id, taken.next_offset, taken.read_from)
+        return events.Consumed(feed.stream_id, taken.next_offset, taken.read_from, unfinished=whole > 0)
 
     def _wait(self, followed: Followed, start: int, data: bytes, now: float) -> None:
         assert followed.flush_after_s is not None
@@ -260,11 +260,12 @@ class Remainders:
         size = len(carry.data)
         taken = followed.intake.take(carry.data + feed.data, -size, final=False)
         if taken.next_offset <= 0 and not feed.final:
-            return events.Consumed(feed.stream_id, 0)  # the record is not complete yet
+            return events.Consumed(feed.stream_id, 0, unfinished=True)  # the record is not complete yet
         del self._adopted[feed.stream_id]
-        if taken.next_offset <= 0:  # nor will it be in this file: each has its own
-            self._take_as_it_is(carry)
-            return self.feed(followed, feed, now)
+        if taken.next_offset <= 0:  # nor will it be in this file
+            self._cuts[feed.stream_id] = len(feed.data)
+            self._owner.begin_epoch()
+            taken = followed.intake.take(carry.data + feed.data, -size, final=True)
         ticket = self._owner.process(followed, taken, begin=0)
         self._owner.ledger.tie(ticket, carry.held, carry.start + size)
         return self._left(followed, feed, taken, now)

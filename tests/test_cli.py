@@ -14,6 +14,7 @@ from tests.redact.planting import SECRETS
 
 GEOIP = ROOT / "shipper/data/geoip"
 COMMANDS = [[], ["run"], ["check"], ["test"], ["explain"], ["setup"], ["state"], ["state", "reset"], ["demo"]]
+COMMANDS += [["state", "list"], ["state", "set"], ["state", "export"], ["state", "import"]]
 FAULT = re.compile(r"(?m)^(\S+\.yaml):(\d+):(\d+): (.+)$")
 RECORD = {"timestamp": "2026-02-05T14:30:45Z", "message": "a"}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -36,15 +38,15 @@ def messages(world: FlowWorld) -> list[str]:
     return sorted(document["message"] for document in world.output.model.documents.values())
 
 
-def run(site: Site, frame: Any, *acts: Callable[[], object], until: float = 60.0) -> FlowWorld:
-    """Run a flow, with an act every 20 seconds; it stops at `until`."""
+def run(site: Site, frame: Any, *acts: Callable[[], object], until: float = 60.0, every: float = 20.0) -> FlowWorld:
+    """Run a flow, with an act `every` so many seconds; it stops at `until`."""
     site.configure(sources=[{"type": "file", "include": [f"{site.logs}/*.log"], "frame": frame}])
 
     async def scene() -> FlowWorld:
         loop = asyncio.get_running_loop()
         world = FlowWorld(site, once=False)
         for number, act in enumerate(acts):
-            loop.call_later(20.0 * number + 0.1, act)
+            loop.call_later(every * number + 0.1, act)
         loop.call_later(until, world.flow.stop, "done")
         await world.run()
         world.check()
@@ -83,6 +85,27 @@ def test_a_stack_trace_cut_in_two_by_a_rotation_is_one_document(site: Site) -> N
 
     world = run(site, {"multiline": {"pack": "python", "timeout": "60s"}}, turn, until=100.0)
     assert messages(world) == ["ERROR it broke\n" + b"".join(TRACE).decode().rstrip("\n"), "INFO all is well", "INFO well again"]
+
+
+@pytest.mark.parametrize(("frame", "line"), FRAMES)
+def test_records_are_joined_in_order_when_a_file_was_seen_empty_and_rotated_at_once(
+    site: Site, frame: str, line: Callable[..., bytes]
+) -> None:
+    """The file between was empty when it was first listed; it is read before the one that came after it."""
+    site.write(line("before\n") + line("one "))
+
+    def empty() -> None:
+        rotate(site)
+        site.write(b"")
+
+    def turn() -> None:
+        site.write(line("two\n") + line("three "))
+        (site.logs / "app.log.1").rename(site.logs / "app.log.2")
+        rotate(site)
+        site.write(line("four\n"))
+
+    world = run(site, frame, lambda: None, empty, turn, until=60.0, every=3.5)
+    assert messages(world) == ["before", "one two", "three four"]
 
 
 @pytest.mark.parametrize(("frame", "line"), FRAMES)
@@ -163,3 +186,83 @@ def test_every_record_is_there_once_when_the_agent_died_around_a_join(
     assert [text.strip() for text in expected] == ["after", "before", "late", "one two"]
     resumed = virtual_loop.run(again(*crashes[min(kept, len(crashes) - 1)]))
     assert messages(resumed) == expected
+
+
+KEEP = 60
+"""Rotated files: more than any run makes, as inode numbers that are used again at once make files that cannot be told apart."""
+
+
+class Container:
+    """Writes numbered records in parts, and rotates at random moments; no record lies in more than two files."""
+
+    def __init__(self, site: Site, line: Callable[..., bytes], seed: int) -> None:
+        self.site, self.plain, self.rng = site, line, random.Random(seed)
+        self.count = 0
+        self.written: list[str] = []
+        self.parts = 0
+        self.turned = False
+
+    def line(self, text: str, stream: str = "stdout") -> bytes:
+        """A line with a time of its own: files that begin alike under one inode could not be told apart."""
+        self.count += 1
+        return re.sub(rb"45\.[0-9]+Z", b"45.%09dZ" % self.count, self.plain(text, stream), count=1)
+
+    def write(self) -> None:
+        """Some lines: parts, whole records, those of the other stream between them."""
+        for _ in range(self.rng.randrange(6)):
+            number = len(self.written)
+            if self.rng.random() < 0.3:
+                self.written.append(f"e{number}")
+                self.site.write(self.line(f"e{number}\n", "stderr"))
+            elif self.parts < 4 and self.rng.random() < 0.4:
+                self.parts += 1
+                self.site.write(self.line("p"))
+            else:
+                self.written.append(f"{'p' * self.parts}o{number}")
+                self.site.write(self.line(f"o{number}\n"))
+                self.parts, self.turned = 0, False
+
+    def rotate(self) -> None:
+        """Rename the chain, and begin a new file, sometimes with something in it at once."""
+        if self.parts and self.turned:
+            return
+        self.turned = self.parts > 0
+        for number in range(KEEP, 0, -1):
+            older = self.site.logs / (f"app.log.{number - 1}" if number > 1 else "app.log")
+            if older.exists():
+                older.rename(self.site.logs / f"app.log.{number}")
+        self.site.write(b"")
+        if self.rng.random() < 0.5:
+            self.write()
+
+    def act(self) -> None:
+        """One of them."""
+        self.rotate() if self.rng.random() < 0.25 else self.write()
+
+
+@pytest.mark.parametrize(
+    ("frame", "line"), [({"docker": {"join_timeout": "1h"}}, docker), ({"cri": {"join_timeout": "1h"}}, cri)]
+)
+@pytest.mark.parametrize("seed", range(25))
+def test_every_record_is_whole_and_there_once_when_files_rotate_at_random(
+    site: Site, frame: Any, line: Callable[..., bytes], seed: int
+) -> None:
+    """Law: what is delivered is what was written, whenever files rotate, several times between two looks at them too."""
+    site.configure(sources=[{"type": "file", "include": [f"{site.logs}/*.log"], "frame": frame}])
+    container = Container(site, line, seed)
+
+    async def scene() -> FlowWorld:
+        loop = asyncio.get_running_loop()
+        world = FlowWorld(site, once=False)
+        at = 0.1
+        for _ in range(40):
+            loop.call_later(at, container.act)
+            at += container.rng.choice([0.01, 0.1, 0.5, 2.0, 6.0])
+        loop.call_later(at + 30.0, world.flow.drain)
+        await world.run()
+        world.check()
+        return world
+
+    world = virtual_loop.run(scene())
+    rest = ["p" * container.parts] if container.parts else []
+    assert messages(world) == sorted([*container.written, *rest])

@@ -134,6 +134,9 @@ class Converter:
         self.document.note(Fault(place, message, hint))
 
     def _list(self, node: nodes.Node, origin: Any, parts: tuple[Any, ...], name: str) -> Any:
+        if isinstance(node, nodes.Word) and parts and getattr(parts[0], "stands_alone", False):
+            found = self.value(node, parts[0], name)
+            return BAD if found is BAD else wanted.LISTS[origin]([found])
         if not isinstance(node, nodes.Items):
             hint = f"write it as a list: [{self.shown(node)}]" if isinstance(node, nodes.Word) and node.value is not None else ""
             return self.wrong(node, "a list", name, hint.replace("'", ""))

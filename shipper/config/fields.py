@@ -93,6 +93,8 @@ class Endpoint(str):
 
     __slots__ = ()
     expected = "an address such as 127.0.0.1:24224, udp:127.0.0.1:514, unix:/run/app.sock or unixgram:/dev/log"
+    stands_alone = True
+    """Where a list of them is asked for, one alone will do."""
 
     @property
     def transport(self) -> str:

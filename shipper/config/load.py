@@ -108,7 +108,7 @@ class _Reader:
             return None
         place = self._document.place(node)
         component = self._components.typed("source", node, ("frame", "decode"))
-        if component is not None and "frame" in node.entries and getattr(component.factory, "inlet", "listen") != "file":
+        if component is not None and "frame" in node.entries and component.inlet != "file":
             key, _ = node.entries["frame"]
             self._document.fault(key, f"the source {component.type} takes no frame: what it is handed are records already")
         frame = self._step("frame", getattr(component.factory, "frame", "lines") if component else "lines", node, place)

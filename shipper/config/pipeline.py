@@ -43,6 +43,11 @@ class Component(msgspec.Struct, frozen=True):
     masks: tuple[tuple[str, str], ...] = ()
     """(value, as written) of settings that were interpolated: no fault shows the value."""
 
+    @property
+    def inlet(self) -> str:
+        """What runs a source: `file` (follows files), `listen` (has a `connection`), or as its class says: `pipe`, `journal`."""
+        return str(getattr(self.factory, "inlet", "listen" if hasattr(self.factory, "connection") else "file"))
+
     def fault(self, error: ComponentError) -> Fault:
         """Return the fault for an error of the constructor, at the setting that it names."""
         path = error.field

@@ -4,8 +4,7 @@ RULES, as the daemon has them (moby, daemon/logger: jsonfilelog, loggerutils, co
 - An entry is one line, `{"log":"...\\n","stream":"stdout","time":"..."}`; the text is escaped as Go does it, `<`, `>` and `&` too.
 - A line of more than 16 KiB comes in parts of 16 KiB, each an entry; only the last one's text ends in a newline. Entries of the
   other stream may stand between the parts, since each stream is copied by itself.
-- `-json.log` becomes `.1`, `.1` becomes `.2`. The daemon looks at this before each entry, also between the parts of one line;
-  this writer only between lines, as the docker frame does not join parts across files yet (see docs/guarantees.md).
+- `-json.log` becomes `.1`, `.1` becomes `.2`. The daemon looks at this before each entry, so also between the parts of one line.
 """
 
 from __future__ import annotations
@@ -48,8 +47,6 @@ class JsonFile:
         parts = [raw[at : at + PART_BYTES] for at in range(0, len(raw), PART_BYTES)]
         if stream == "stdout":
             self._finish()
-        if not self._pending and self._file.tell() >= ROTATE_BYTES:
-            self._rotate()
         if stream == "stderr":
             self._entry(raw, stream)
             self._advance()
@@ -73,6 +70,8 @@ class JsonFile:
             self._entry(self._pending.popleft(), "stdout")
 
     def _entry(self, text: bytes, stream: str) -> None:
+        if self._file.tell() >= ROTATE_BYTES:
+            self._rotate()
         log = json.dumps(text.decode(), ensure_ascii=False).translate(_GO_ESCAPES)
         self._file.write(f'{{"log":{log},"stream":"{stream}","time":"{rfc3339_nano(self._clock_ns())}"}}\n'.encode())
 

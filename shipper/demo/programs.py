@@ -11,7 +11,9 @@ Each keeps `ids/<program>.txt` (see `scenario.IdList`), which is no log: only th
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,8 +42,12 @@ def programs(directory: Path, seconds: float, rate: float) -> list[list[str]]:
 
 
 def environment(directory: Path) -> dict[str, str]:
-    """Where `pipelines/shadower.yaml` finds the logs."""
-    return {"SHADOWER_LOGS": str(directory / "logs"), "SHADOWER_CONTAINERS": str(directory / "containers")}
+    """Where `pipelines/shadower.yaml` finds the logs, and listens: at a socket of the demo's own, as a port may be taken."""
+    return {
+        "SHADOWER_LOGS": str(directory / "logs"),
+        "SHADOWER_CONTAINERS": str(directory / "containers"),
+        "SHADOWER_FORWARD": f"unix:{tempfile.gettempdir()}/shipper-demo-{os.getpid()}.sock",  # its path must be short
+    }
 
 
 def id_lists(directory: Path) -> list[Path]:

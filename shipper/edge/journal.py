@@ -4,8 +4,10 @@ RULES
 - An entry's place is a running count of bytes handed on since the stream was minted; only the checkpoint's cursor means anything
   to the journal. Records are known by their cursor, so that what is read again is not stored twice.
 - While the flow is paused nothing is read, and `journalctl` waits at its pipe.
-- `journalctl` that ends although it should follow is started again behind the last entry that was read, after 1 to 30 s.
+- `journalctl` that ends although it should follow is started again behind the last entry that was read, after 1 to 30 s. Where it
+  should not, and says that it failed, the run fails.
 - An entry over `LINE_BYTES_MAX`, or that is no JSON, is passed over and counted as lost (`journal`).
+- `start: end` means: behind the entry that was the last one on the very first run, however often the agent is started after it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ LINE_BYTES_MAX = 16 << 20
 _WINDOW_BYTES = 1 << 18
 _QUEUE = 4
 _RESTART_S = (1.0, 30.0)
+_SAID_CHARS = 300
+"""Of what `journalctl` says of its troubles; it quotes no entries."""
 
 
 class JournalInlet:
@@ -55,71 +59,61 @@ class JournalInlet:
         self._at = 0
         self._cursors: deque[tuple[int, str]] = deque()
         """(offset behind a window, its last cursor) of what is not settled."""
-        self._paused = self._draining = self._is_over = False
-        self._process: asyncio.subprocess.Process | None = None
+        self._paused = self._draining = False
+        self._program: Program | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, before: events.StreamState | None) -> None:
         """Go on behind the checkpoint's cursor. Raises HostError where `journalctl` cannot be run."""
         state = before or events.StreamState(self._mint(), f"push:{self._name}", 0, 0, 0, 0, "", "", self._wall())
+        if before is None and self._config.start == "end":
+            state.fingerprint = await _last_cursor(self._config)
         self._state, self._read_to, self._at = state, state.fingerprint, state.offset
+        self._program = await self._start()
         self._owner.began(self, events.Began(state, minted=before is None))
-        await self._start()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(self._run(self._program))
+        self._task.add_done_callback(lambda _: self._owner.wake())
 
-    async def _start(self) -> None:
-        words = journald.arguments(self._config, self._read_to, follow=self.follow)
-        try:
-            self._process = await asyncio.create_subprocess_exec(
-                *words,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                limit=LINE_BYTES_MAX,
-            )
-        except OSError as error:
-            hint = "Install systemd's journalctl, or name it with `program`."
-            raise HostError(f"{words[0]} cannot be run: {error.strerror}", hint) from error
+    async def _start(self) -> Program:
+        return await Program.start(journald.arguments(self._config, self._read_to, follow=self.follow))
 
-    async def _run(self) -> None:
+    async def _run(self, program: Program) -> None:
         """Read until told to stop, or once to the end."""
         wait_s = _RESTART_S[0]
         while True:
-            read = await self._read_all()
-            assert self._process is not None
-            code = await self._process.wait()
+            has_read = await self._read_all(program)
+            code, said = await program.end()
             if not self.follow:
-                self._is_over = True
-                self._owner.wake()
+                if code:
+                    self._owner.broke(_failed(self._config, code, said))
                 return
-            wait_s = _RESTART_S[0] if read else min(2 * wait_s, _RESTART_S[1])
-            log.write("warning", "journalctl ended, to be started again", code=code, wait_s=wait_s)
+            wait_s = _RESTART_S[0] if has_read else min(2 * wait_s, _RESTART_S[1])
+            log.write("warning", "journalctl ended, to be started again", code=code, said=said, wait_s=wait_s)
             await asyncio.sleep(wait_s)
-            with contextlib.suppress(HostError):
-                await self._start()
+            try:
+                self._program = program = await self._start()
+            except HostError as error:
+                log.write("error", "journalctl cannot be started again", reason=str(error))
 
-    async def _read_all(self) -> int:
-        """Hand windows of entries on until the output ends. Returns how many entries there were."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        output, count = self._process.stdout, 0
-        window: list[Entry] = []
-        while line := await _line(output):
-            made = journald.entry(line)
-            if made is None:
-                log.write("error", "an entry of the journal cannot be read", bytes=len(line))
-                continue
-            window.append(made)
-            count += 1
-            self._read_to = made.cursor
-            if sum(len(one.row) for one in window[-64:]) * len(window) > 64 * _WINDOW_BYTES or not _has_more(output):
+    async def _read_all(self, program: Program) -> bool:
+        """Hand windows of entries on until the output ends. Returns whether there was one."""
+        lines, has_read = Lines(LINE_BYTES_MAX), False
+        while data := await program.read(_WINDOW_BYTES):
+            window: list[Entry] = []
+            whole, lost = lines.take(data)
+            for line in whole:
+                made = journald.entry(line)
+                if made is None:
+                    lost += len(line) + 1
+                else:
+                    window.append(made)
+            if lost and self._state is not None:
+                self._owner.lost(self, events.Lost(self._state.id, lost, "journal"))
+            if window:
+                has_read, self._read_to = True, window[-1].cursor
                 await self._windows.put(window)
-                window = []
                 self._owner.wake()
-        if window:
-            await self._windows.put(window)
-            self._owner.wake()
-        return count
+        return has_read
 
     def offer(self, event: events.Event) -> None:
         """Hear of pauses and the wish to drain."""
@@ -136,7 +130,9 @@ class JournalInlet:
         if self._paused or self._state is None:
             return False
         if self._windows.empty():
-            self.drained = self._draining and self._is_over
+            if self._task is not None and self._task.done():
+                self._task.result()
+                self.drained = self._draining
             return False
         window = self._windows.get_nowait()
         followed = self._owner.followed(self._state.id)
@@ -171,21 +167,95 @@ class JournalInlet:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._process is not None and self._process.returncode is None:
+        if self._program is not None:
+            await self._program.end()
+
+
+class Program:
+    """A run of `journalctl`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        """Take one that runs."""
+        self._process = process
+        self._said = ""
+        self._listening = asyncio.get_running_loop().create_task(self._listen())
+
+    @classmethod
+    async def start(cls, words: Sequence[str]) -> Program:
+        """Run a command. Raises HostError where that cannot be."""
+        pipe = asyncio.subprocess.PIPE
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *words, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, limit=_WINDOW_BYTES
+            )
+        except (OSError, ValueError) as error:
+            hint = "Install systemd's journalctl, or name it with `program`."
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise HostError(f"{words[0]} cannot be run: {reason}", hint) from error
+        return cls(process)
+
+    async def _listen(self) -> None:
+        """Keep the last that it says: it must not wait for somebody to hear it."""
+        assert self._process.stderr is not None
+        while said := await self._process.stderr.read(4096):
+            self._said = (self._said + said.decode("utf-8", "replace"))[-_SAID_CHARS:]
+
+    async def read(self, size: int) -> bytes:
+        """At most so many bytes of its output; none at the end."""
+        assert self._process.stdout is not None
+        return await self._process.stdout.read(size)
+
+    async def end(self) -> tuple[int, str]:
+        """Have it end, if it has not: it only reads. Returns its code, and what it said."""
+        assert self._process.stdout is not None
+        if self._process.returncode is None and not self._process.stdout.at_eof():
             with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()
-            await self._process.wait()
+                self._process.kill()
+        while await self._process.stdout.read(_WINDOW_BYTES):  # what nobody read would keep asyncio waiting
+            pass
+        code = await self._process.wait()
+        await self._listening
+        return code, " ".join(self._said.split())
 
 
-async def _line(output: asyncio.StreamReader) -> bytes:
-    """The next line; one that is too long is passed over, with a note. Empty at the end."""
-    try:
-        return await output.readline()
-    except ValueError:  # and it is dropped from the reader's buffer
-        log.write("error", "an entry of the journal is too long", limit_bytes=LINE_BYTES_MAX)
-        return b"{}\n"
+class Lines:
+    """The lines in pieces of text, however it is cut; those of more than `limit` bytes are passed over."""
+
+    def __init__(self, limit: int) -> None:
+        """Hold at most `limit` bytes and a piece."""
+        self._limit = limit
+        self._rest = bytearray()
+        self._past = 0
+        """Bytes of the line that is being passed over."""
+
+    def take(self, data: bytes) -> tuple[list[bytes], int]:
+        """The lines that are whole now, and how many bytes were passed over."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._rest += data
+            if len(self._rest) > self._limit:
+                self._past += len(self._rest)
+                self._rest.clear()
+            return [], 0
+        lines = (bytes(self._rest) + data[: end - 1]).split(b"\n")
+        self._rest = bytearray(data[end:])
+        lost = self._past + len(lines.pop(0)) + 1 if self._past else 0
+        self._past = 0
+        return lines, lost
 
 
-def _has_more(output: asyncio.StreamReader) -> bool:
-    """Whether a whole line is at hand: else the window goes on as it is."""
-    return b"\n" in output._buffer  # type: ignore[attr-defined]  # noqa: SLF001  the reader has no other word for it
+async def _last_cursor(config: Journald.Config) -> str:
+    """The cursor of the last entry there is; an empty text where there is none. Raises HostError."""
+    program = await Program.start(journald.last_entry(config))
+    lines, cursor = Lines(LINE_BYTES_MAX), ""
+    while data := await program.read(_WINDOW_BYTES):
+        for made in map(journald.entry, lines.take(data)[0]):
+            cursor = made.cursor if made is not None else cursor
+    code, said = await program.end()
+    if code:
+        raise _failed(config, code, said)
+    return cursor
+
+
+def _failed(config: Journald.Config, code: int, said: str) -> HostError:
+    return HostError(f"{config.program} failed with code {code}: {said or 'it does not say why'}")

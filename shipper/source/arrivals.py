@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shipper.source.events import Entry, Note
 from shipper.source.known import Known, Phase
-from shipper.source.names import family, is_compressed
+from shipper.source.names import family, is_packed, is_temporary, is_unreadable
 
 if TYPE_CHECKING:
     from shipper.source.searches import Searches
@@ -45,7 +45,15 @@ class Arrivals:
         situation, stream = self._situation, known.stream
         if path != known.path:
             situation.say(Note("renamed", path, {"from": known.path}))
+        known.deleted = False
+        last = situation.table.paths.get(path)
+        if is_packed(path) != known.packed:
+            situation.reading.close(known)
         situation.table.move(known, path, outside=outside)
+        known.mintable = known.mintable or not outside
+        if stream is None and last is not None and last is not known and not outside:
+            self._searches.rotated(path, last)
+            self._searches.follow(last, known)
         if path == known.home and not outside and known.rotated:
             known.rotated = known.final = False
             situation.reading.timers.disarm("grace", known)
@@ -57,7 +65,11 @@ class Arrivals:
     def changed(self, known: Known, entry: Entry) -> None:
         """A file has another size or time of change than before."""
         situation, stream = self._situation, known.stream
-        known.size, known.mtime_s = entry.size, entry.mtime_s
+        if entry.size != known.disk_size or entry.mtime_s != known.mtime_s:
+            known.copied = None
+        known.disk_size, known.mtime_s = entry.size, entry.mtime_s
+        if not known.packed or stream is None:
+            known.size = entry.size
         if stream is None:
             if known.phase is Phase.EMPTY and entry.size:
                 self._searches.list(known.home, None, self._searches.since(known.home))
@@ -73,8 +85,9 @@ class Arrivals:
         situation = self._situation
         urgent = known.key in situation.table.orphans_by_key
         older = situation.config.ignore_older
-        if is_compressed(known.path):
-            if known.phase is not Phase.IGNORED:
+        temporary = is_temporary(known.path) and known.path not in situation.config.include
+        if temporary or is_unreadable(known.path):
+            if known.phase is not Phase.IGNORED and not temporary:
                 situation.say(Note("compressed", known.path, {}))
             known.phase = Phase.IGNORED
             situation.set_aside(known)

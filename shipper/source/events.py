@@ -3,6 +3,8 @@
 RULES
 - Events are past tense, commands imperative. Sizes and offsets are bytes, `_s` are Unix seconds.
 - A handle is a number the driver gives to an open file; it is used until `Close` and never again.
+- A compressed file (`names.is_packed`) is read as its content: offsets, sizes and heads are of decompressed bytes everywhere but in
+  `Entry`, which has what the listing shows.
 - Each of `Scan`, `ListSiblings`, `Open` and `Read` is answered by exactly one of its events. At most one `Open` or `Read` is
   outstanding at a time, and at most one `Feed`: one window of bytes is the most that is in memory.
 """
@@ -45,6 +47,8 @@ class StreamState(msgspec.Struct):
     """Last change that was seen; siblings changed since then came after this file."""
     home: str = ""
     """The live path it was rotated away from; empty: it still lies at its live path."""
+    given_up: str = ""
+    """Why nothing more is read of it, though there may be more: a decompression bomb, say."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -100,6 +104,10 @@ class Opened(msgspec.Struct, frozen=True):
     ino: int
     size: int
     head: bytes
+    whole: bool = True
+    """`size` is exact; False: a compressed file that holds at least so much."""
+    torn: bool = False
+    """The compressed file ends too early; it may still be written."""
 
 
 class OpenFailed(msgspec.Struct, frozen=True):
@@ -120,13 +128,21 @@ class Got(msgspec.Struct, frozen=True):
     data: bytes
     size_now: int
     nlink: int
+    whole: bool = True
+    """`size_now` is exact; False: a compressed file that holds at least so much, and more than was read."""
+    torn: bool = False
+    """The compressed file ends too early; it may still be written."""
+    underway: bool = False
+    """A compressed file is being decompressed up to the offset: nothing yet, ask again."""
 
 
 class ReadFailed(msgspec.Struct, frozen=True):
-    """The read failed."""
+    """The read failed. EFBIG: a decompression bomb; EILSEQ: compressed data that cannot be decoded."""
 
     handle: int
     errno: int
+    left: int = 0
+    """Bytes of a compressed file that were not decoded, at least."""
 
 
 class Consumed(msgspec.Struct, frozen=True):
@@ -135,6 +151,8 @@ class Consumed(msgspec.Struct, frozen=True):
     stream_id: str
     next_offset: int
     read_from: int | None = None
+    unfinished: bool = False
+    """Whole lines are left, as their record may go on in the next file: that one need not wait for them."""
 
 
 class Noticed(msgspec.Struct, frozen=True):
@@ -212,14 +230,18 @@ class Began(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """All there is of a stream was fed: `rotated`, `deleted`, `truncated`, `vanished`, `replaced`."""
+    """All there is of a stream was fed, or nothing more will be: `rotated`, `deleted`, or the cause of a loss."""
 
     stream_id: str
     reason: str
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """Bytes nobody can give any more, at least so many: `truncated`, `vanished`, `unreadable`."""
+    """Bytes nobody can give any more, at least so many.
+
+    Causes: `truncated`, `replaced`, `vanished` (its bytes are not where they were and nobody has a copy), `held_too_much` (deleted
+    files held more disk than `hold` allows), `bomb` and `corrupt` (compressed files; `bytes` are those of the file as it lies).
+    """
 
     stream_id: str
     bytes: int

@@ -5,6 +5,8 @@ RULES
 - Files whose inode a lost stream had come first, then the others in order of their last change.
 - A file without a byte has no identity. A file that shows what a lost stream showed is that stream. A file beside a live one
   that begins like it is a copy as long as its last bytes stand in the live one too; otherwise it is new.
+- A compressed file that shows what any stream of its live path showed is that stream, if the stream's own file is gone, and is
+  held otherwise. One that ends too early and shows nobody's bytes is left until it is whole, or did not grow for a while.
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from shipper.source.known import Known, Stream, Table
 
 
+_UNKNOWN = 1 << 62
+"""The size of a compressed file of which only the first bytes were decompressed."""
+
+
 class Verdict(Enum):
     """What an examination finds."""
 
@@ -31,6 +37,8 @@ class Verdict(Enum):
     REPLACED = "it is not its stream any more"
     RESUMED = "it is a stream that was lost"
     COPY = "it is a copy of a live file"
+    ORIGINAL = "it is the live file whose copy was seen first, and taken for new"
+    TORN = "it is compressed, ends too early, and nobody can say yet who it is"
     COVERED = "it is a copy, and all of it was read in the original"
     NEW = "nobody knows it"
     EMPTY = "it has no byte yet"
@@ -39,7 +47,7 @@ class Verdict(Enum):
 
 
 class Finding(msgspec.Struct):
-    """The outcome. `stream` is the one resumed; `other` the live file it was compared with."""
+    """The outcome. `stream` is the one resumed, or shown by a twin; `other` the file it was compared with."""
 
     known: Known
     verdict: Verdict
@@ -131,22 +139,59 @@ def _examine(known: Known, table: Table) -> Steps:
 def _judge(known: Known, head: bytes, table: Table) -> Steps:
     size = known.size
     own = known.stream
+    if own is not None and own.given_up and own.print.matches(head):
+        return Finding(known, Verdict.SAME, head)
     if own is not None:
         same = yield from _is_same(known, head, size)
         return Finding(known, Verdict.SAME if same else Verdict.REPLACED, head)
-    if not size or not head:
-        return Finding(known, Verdict.EMPTY)
+    if not head:
+        return Finding(known, Verdict.TORN if known.torn else Verdict.EMPTY)
     for stream in table.candidates(known, head, size):
         if (yield from _proves(known, stream)):
             return Finding(known, Verdict.RESUMED, head, stream)
+    twin = yield from _twin(known, head, table)
+    if twin is not None:
+        return twin
     if known.copied is not None and size <= known.copied.position and known.copied.id in table.orphans:
         return Finding(known, Verdict.COVERED, head)
-    other = table.original(known)
-    if other is not None:
+    for other in table.originals(known, head):
         verdict = yield from _compare(known, other, head)
         if verdict is not Verdict.NEW:
             return Finding(known, verdict, head, other=other)
+    if known.packed:
+        return Finding(known, Verdict.NEW, head, proof=(yield from _content(known)))
+    copy = table.copy_of(known, head)
+    if copy is not None and (yield from _proves(known, copy)):
+        return Finding(known, Verdict.ORIGINAL, head, copy)
     return Finding(known, Verdict.NEW, head, proof=(yield from _last_bytes(known, head)))
+
+
+def _twin(known: Known, head: bytes, table: Table) -> Generator[Question, Answer, Finding | None]:
+    """Whether a compressed file and a plain one are one content; None: as far as can be told they are not."""
+    for stream in table.twins(known):
+        if stream.id in table.orphans or stream.position > known.size or not stream.print.matches(head):
+            continue
+        if not (yield from _proves(known, stream)):
+            continue
+        holder = table.holder(stream)
+        if holder is None:
+            return Finding(known, Verdict.RESUMED, head, stream)
+        return Finding(known, Verdict.COPY, head, stream, holder)
+    if not known.torn:
+        return None
+    if not known.final:
+        return Finding(known, Verdict.TORN)
+    shown = any(s.position >= known.size and s.print.matches(head) for s in table.twins(known))
+    return Finding(known, Verdict.COVERED, head) if shown else None
+
+
+def _content(known: Known) -> Generator[Question, Answer, tuple[int, bytes] | None]:
+    """Of a new compressed file that is not to be read from its beginning: go to its end, so that its size is known."""
+    if known.begin:
+        while not known.whole and not known.torn:
+            yield from _read(known, known.size, 1)
+        known.begin = known.size
+    return None
 
 
 def _is_same(known: Known, head: bytes, size: int) -> Generator[Question, Answer, bool]:
@@ -194,13 +239,14 @@ def _compare(known: Known, other: Known, head: bytes) -> Generator[Question, Ans
 def _head(known: Known) -> Generator[Question, Answer, tuple[bytes, int]]:
     """The first bytes and the size; opens the file if it is not."""
     if known.handle is not None:
-        return (yield from _read(known, 0, HEAD_BYTES))
+        data, size = yield from _read(known, 0, HEAD_BYTES)
+        return data, size if known.whole or known.torn else _UNKNOWN
     answer = yield Open(known.path, *known.key)
     if isinstance(answer, OpenFailed):
         raise _FailedError(answer.errno, answer.reason)
     assert isinstance(answer, Opened)
-    known.handle = answer.handle
-    return answer.head, answer.size
+    known.handle, known.whole, known.torn, known.deleted = answer.handle, answer.whole, answer.torn, False
+    return answer.head, answer.size if answer.whole or answer.torn else _UNKNOWN
 
 
 def _read(known: Known, offset: int, size: int) -> Generator[Question, Answer, tuple[bytes, int]]:
@@ -213,6 +259,9 @@ def _read(known: Known, offset: int, size: int) -> Generator[Question, Answer, t
             raise _FailedError(answer.errno)
         assert isinstance(answer, Got)
         size_now = answer.size_now
+        known.whole, known.torn, known.deleted = answer.whole, answer.torn, answer.nlink == 0
+        if known.packed and (known.whole or known.torn):
+            known.size = size_now
         data += answer.data
         if not answer.data or offset + len(data) >= size_now:
             break

@@ -35,21 +35,19 @@ def guard_size(offset: int) -> int:
 class Fingerprint:
     """Hash of the first `length` <= 1024 bytes of a file; grows with what is read of it."""
 
-    __slots__ = ("_hash", "length", "value")
+    __slots__ = ("length", "value")
 
     def __init__(self, head: bytes) -> None:
         """Take the first bytes of a file; those beyond 1024 do not count."""
         head = head[:HEAD_BYTES]
         self.length = len(head)
-        running = blake2b(head, digest_size=_HASH_BYTES)
-        self.value = running.digest()
-        self._hash = running if self.length < HEAD_BYTES else None
+        self.value = digest(head)
 
     @classmethod
     def known(cls, length: int, value: bytes) -> Fingerprint:
-        """One from the checkpoint. It cannot grow: give it the file's head once that is matched."""
+        """One from the checkpoint."""
         found = cls(b"")
-        found.length, found.value, found._hash = length, value, None
+        found.length, found.value = length, value
         return found
 
     def matches(self, head: bytes) -> bool:
@@ -57,16 +55,9 @@ class Fingerprint:
         return 0 < self.length <= len(head) and digest(head[: self.length]) == self.value
 
     def grow(self, data: bytes, offset: int) -> None:
-        """Take bytes of the same file, read at `offset`, which must not be beyond `length`."""
-        if self._hash is None or offset > self.length:
-            return
-        more = data[self.length - offset : HEAD_BYTES - offset]
-        if more:
-            self._hash.update(more)
-            self.length += len(more)
-            self.value = self._hash.digest()
-            if self.length == HEAD_BYTES:
-                self._hash = None
+        """Take bytes of the same file, read at `offset`. Only those from byte 0 on count: until it is full, reads start there."""
+        if offset == 0 and self.length < min(len(data), HEAD_BYTES):
+            self.length, self.value = min(len(data), HEAD_BYTES), digest(data[:HEAD_BYTES])
 
 
 class Trail:

@@ -12,6 +12,7 @@ RULES
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
@@ -52,6 +53,8 @@ _NUMBERS = {
     "SYSLOG_FACILITY": "log.syslog.facility.code",
     "CODE_LINE": "log.origin.file.line",
 }
+_NUMBER = re.compile("[0-9]{1,18}")
+"""What fits into 64 bits: a program may write into its fields what it likes."""
 _KNOWN = frozenset({*_NAMES, *_NUMBERS, "PRIORITY", "SYSLOG_PID", "SYSLOG_TIMESTAMP", "SYSLOG_RAW"})
 
 
@@ -87,17 +90,21 @@ class Journald:
 
 
 def arguments(config: Journald.Config, cursor: str, *, follow: bool) -> list[str]:
-    """The command that reads on behind `cursor` (empty: nothing was read yet)."""
+    """The command that reads on behind `cursor` (empty: from the beginning)."""
+    words = [*_command(config), "--lines=all"]  # else journalctl stops after ten lines that it follows on, until there are more
+    words += [f"--after-cursor={cursor}"] if cursor else []
+    return [*words, "--follow"] if follow else words
+
+
+def last_entry(config: Journald.Config) -> list[str]:
+    """The command that tells the last entry there is."""
+    return [*_command(config), "--lines=1"]
+
+
+def _command(config: Journald.Config) -> list[str]:
     words = [config.program, "--output=json", "--all", "--no-pager", "--quiet"]
     words += [f"--directory={config.directory}"] if config.directory is not None else []
-    words += [f"--unit={unit}" for unit in config.units]
-    if cursor:
-        words.append(f"--after-cursor={cursor}")
-    elif config.start == "end":
-        words.append("--lines=0")
-    else:
-        words.append("--lines=all" if follow else "--no-tail")
-    return [*words, "--follow"] if follow else words
+    return words + [f"--unit={unit}" for unit in config.units]
 
 
 def entry(line: bytes) -> Entry | None:
@@ -121,7 +128,7 @@ def _record(fields: Mapping[str, Any]) -> dict[str, Any]:
         if name in _NAMES:
             record[_NAMES[name]] = text
         elif name in _NUMBERS:
-            record[_NUMBERS[name]] = int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else text
+            record[_NUMBERS[name]] = int(text) if isinstance(text, str) and _NUMBER.fullmatch(text) else text
         elif name not in _KNOWN and not name.startswith("_"):
             custom[name.lower()] = text
     priority = fields.get("PRIORITY")
@@ -135,11 +142,15 @@ def _record(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: object) -> Any:
-    """A field as text, or texts."""
-    if isinstance(value, list):
-        if value and all(isinstance(item, int) and 0 <= item < 256 for item in value):
-            return bytes(value).decode("utf-8", "surrogateescape").translate(_STRAYS)
-        return [_text(item) for item in value]
+    """A field as text, or texts where it stands several times."""
+    decoded = _decoded(value)
+    return [_decoded(item) for item in decoded] if isinstance(decoded, list) else decoded
+
+
+def _decoded(value: object) -> object:
+    """Bytes that are given as a list of numbers, as text; anything else as it is."""
+    if isinstance(value, list) and value and all(isinstance(item, int) and 0 <= item < 256 for item in value):
+        return bytes(value).decode("utf-8", "surrogateescape").translate(_STRAYS)
     return value
 
 

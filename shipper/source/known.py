@@ -6,6 +6,8 @@ RULES
   new name to be found, and is given up when every candidate has been looked at.
 - Bounds: `FILES` known files; beyond, the oldest that are read to their end are forgotten (and shipped again if they change).
   `DEPARTED` live paths without a file are remembered, so that what was rotated away while nobody looked is found.
+- Streams that were read to their end stay known when their file is gone, `KIN` a live path and `RETIRED` together: a compressed
+  file may show them, and is left alone then.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shipper.source.events import Entry, StreamState
 from shipper.source.identity import HEAD_BYTES, NOTHING, Fingerprint, Trail
-from shipper.source.names import family, is_rotated, origins, split
+from shipper.source.names import family, is_packed, is_rotated, origins, split, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 FILES = 100_000
 DEPARTED = 1_000
+KIN = 16
+RETIRED = 2_000
 Key = tuple[int, int]
 Index = TypeVar("Index")
 
@@ -45,8 +49,9 @@ class Stream:
     """One identity and how far it was read."""
 
     __slots__ = (
-        "begun", "cut", "ended", "first_end", "first_seen", "guard", "home", "id", "key", "mtime_s", "next_offset", "path", "position", "print",
-        "settled", "size", "state", "trail", "wide", "window", "window_offset",
+        "begun", "cut", "ended", "first_end", "first_seen", "given_up", "guard", "home", "id", "key", "kin", "mtime_s", "next_offset",
+        "older", "path", "position", "print", "settled", "size", "state", "trail", "twin", "unfinished", "wide", "window",
+        "window_offset",
     )  # fmt: skip
 
     def __init__(self, ident: str, path: str, key: Key, offset: int, first_seen: float) -> None:
@@ -66,6 +71,14 @@ class Stream:
         self.mtime_s = 0.0
         self.cut: int | None = None
         self.ended = False
+        self.given_up = ""
+        """Why it is not read further, though there may be more."""
+        self.kin = ""
+        """The live path its name said when it was enlisted; empty: it is not in the table."""
+        self.older: Stream | None = None
+        """The one enlisted before it with the same `kin`."""
+        self.twin: Known | None = None
+        """A file that shows the same bytes, plain or compressed, and is held while this stream has a file of its own."""
         self.first_end: tuple[int, bytes] | None = None
         """Size and guard of the end as they were when it was new: proves more than the fingerprint while nothing is settled."""
         self.begun = False
@@ -73,6 +86,8 @@ class Stream:
         self.window = b""
         """The bytes of the feed that is outstanding, guard included; they start at `window_offset`."""
         self.window_offset = 0
+        self.unfinished = False
+        """What is left of it are whole lines of a record that may go on elsewhere; see `Consumed`."""
         self.wide = False
         """The last window held no whole record: the next one is larger."""
         self.state: StreamState | None = None
@@ -91,7 +106,7 @@ class Stream:
             stream.guard = guard if guard and state.guard_offset == state.offset else None
         stream.size, stream.mtime_s, stream.home = state.size, state.mtime_s, state.home or state.path
         stream.cut = state.cut if state.cut is not None and state.cut > state.offset else None
-        stream.ended = state.ended
+        stream.ended, stream.given_up = state.ended, state.given_up
         return stream
 
     def proof(self) -> tuple[int, bytes] | None:
@@ -108,7 +123,7 @@ class Stream:
         return StreamState(
             self.id, self.path, self.key[0], self.key[1], settled, self.print.length, self.print.value.hex(), guard.hex(),
             self.first_seen, self.ended and settled >= self.next_offset, cut, guard_offset, self.size, self.mtime_s,
-            self.home if self.home != self.path else "",
+            self.home if self.home != self.path else "", self.given_up,
         )  # fmt: skip
 
 
@@ -116,17 +131,24 @@ class Known:
     """One inode."""
 
     __slots__ = (
-        "absent", "after", "backoff_s", "begin", "copied", "deleted", "final", "followers", "handle", "home", "key", "mintable", "mtime_s",
-        "outside", "path", "phase", "queued", "read_at", "ready", "rotated", "size", "sought", "stream",
+        "absent", "after", "backoff_s", "begin", "copied", "deleted", "disk_size", "final", "followers", "handle", "home", "key",
+        "mintable", "mtime_s", "outside", "packed", "path", "phase", "queued", "read_at", "ready", "rotated", "size", "sought", "stream",
+        "torn", "whole",
     )  # fmt: skip
 
     def __init__(self, entry: Entry, *, outside: bool = False) -> None:
         """`outside`: no glob matches it; it was found beside a file that one does."""
         self.key: Key = (entry.dev, entry.ino)
         self.path, self.size, self.mtime_s = entry.path, entry.size, entry.mtime_s
+        self.disk_size = entry.size
+        """Bytes as the last listing showed them; `size` of a compressed file is that of its content, as far as it is known."""
         self.home = entry.path
         """The live name it had; rotation moves it away from there."""
         self.outside = outside
+        self.packed = is_packed(entry.path)
+        """It is read as its decompressed content."""
+        self.whole, self.torn = True, False
+        """Whether `size` is exact, and whether the compressed data ends too early."""
         self.phase = Phase.NEW
         self.stream: Stream | None = None
         self.handle: int | None = None
@@ -136,7 +158,7 @@ class Known:
         """Whether it is read when it turns out to be nobody we know."""
         self.copied: Stream | None = None
         """The stream it was seen to be a copy of."""
-        self.rotated = False
+        self.rotated = self.packed
         """Not under its live name any more: closed when it was quiet for a while at its end."""
         self.deleted = False
         self.absent = 0
@@ -163,12 +185,15 @@ class Table:
         "beside",
         "departed",
         "files",
+        "kin",
         "latest",
         "listed",
         "orphans",
         "orphans_by_key",
         "orphans_by_path",
         "paths",
+        "retired",
+        "strays",
         "streams",
     )
 
@@ -186,6 +211,13 @@ class Table:
         self.orphans_by_path: dict[str, list[Stream]] = {}
         self.latest: dict[str, Stream] = {}
         """The last stream of each live path: its time tells which siblings came later. Kept when its file is gone."""
+        self.kin: dict[str, Stream] = {}
+        """By live path, as names say it: the stream enlisted last, which leads to the others (`Stream.older`)."""
+        self.retired: dict[str, None] = {}
+        """Streams that were read to their end and have no file, oldest first."""
+        self.strays: dict[str, tuple[Stream, float]] = {}
+        """By live path: the stream of a rotated file that was new while nobody knew the live one it may be a copy of, and since
+        when the live one must not have changed to be its original (any time, if no scan had shown it)."""
         self.departed: dict[str, None] = {}
         """Live paths whose last file is gone, oldest first."""
         self.beside: dict[str, set[Key]] = {}
@@ -222,7 +254,7 @@ class Table:
             if self.paths.get(old) is known:
                 del self.paths[old]
             known.home = known.home if known.rotated else path
-        known.path, known.outside = path, outside
+        known.path, known.outside, known.packed = path, outside, is_packed(path)
         if outside:
             self.leave(known)
         else:
@@ -250,6 +282,10 @@ class Table:
     def enlist(self, stream: Stream) -> None:
         """Take a stream."""
         self.streams[stream.id] = stream
+        self.retired.pop(stream.id, None)
+        if not stream.kin:
+            stream.kin = family(stream.home)
+            stream.older, self.kin[stream.kin] = self.kin.get(stream.kin), stream
         last = self.latest.get(stream.home)
         if last is None or last.mtime_s <= stream.mtime_s:
             self.latest[stream.home] = stream
@@ -263,11 +299,64 @@ class Table:
         if known is not None and known.stream is stream:
             return False
         if self.latest.get(stream.home) is not stream:
-            return True
+            return not self._is_retained(stream)
         self.departed[stream.home] = None
         if len(self.departed) > DEPARTED:
             del self.latest[next(iter(self.departed))], self.departed[next(iter(self.departed))]
         return self.latest.get(stream.home) is not stream
+
+    def _is_retained(self, stream: Stream) -> bool:
+        """Whether a stream without a file stays, since a compressed file may turn up that shows it."""
+        self.retired[stream.id] = None
+        if len(self.retired) > RETIRED:
+            del self.retired[next(iter(self.retired))]
+        fileless = 0
+        for other in self.kindred(stream.kin):
+            if other is stream:
+                break
+            fileless += other.id in self.retired
+        if fileless >= KIN:
+            self.retired.pop(stream.id, None)
+        return stream.id in self.retired
+
+    def _unlist(self, stream: Stream) -> None:
+        """Take a stream out of the table."""
+        del self.streams[stream.id]
+        newer = None
+        for other in self.kindred(stream.kin):
+            if other is stream:
+                break
+            newer = other
+        if newer is not None:
+            newer.older = stream.older
+        elif stream.older is not None:
+            self.kin[stream.kin] = stream.older
+        else:
+            del self.kin[stream.kin]
+        stream.kin, stream.older = "", None
+
+    def kindred(self, live: str) -> Iterator[Stream]:
+        """Streams whose name came from this live path, newest first."""
+        stream = self.kin.get(live)
+        while stream is not None:
+            yield stream
+            stream = stream.older
+
+    def holder(self, stream: Stream) -> Known | None:
+        """The file that has a stream, if it still is to be had: open, or seen by the last scan or listing under its name."""
+        known = self.files.get(stream.key)
+        if known is None or known.stream is not stream:
+            return None
+        there = known.handle is not None or known.key in self.listed or (known.outside and not known.absent)
+        return known if there else None
+
+    def twins(self, known: Known) -> Iterator[Stream]:
+        """Streams that a compressed file may show, or, for a plain file, streams of the compressed file made of it."""
+        plain = unpacked(known.path)
+        for stream in self.kindred(family(known.path)):
+            same = known.deleted or unpacked(stream.path) == plain
+            if known.packed or (same and is_packed(stream.path) and stream.id not in self.orphans):
+                yield stream
 
     def orphan(self, stream: Stream, cause: str) -> None:
         """A stream lost its file."""
@@ -296,7 +385,9 @@ class Table:
         found = list(self.orphans_by_key.get(known.key, ()))
         for path in (known.path, *origins(known.path)):
             for stream in self.orphans_by_path.get(path, ()):
-                if stream not in found and (stream.begun or stream.proof() or stream.print.length < HEAD_BYTES):
+                over = stream.ended and not known.packed and stream.size != size
+                proven = stream.begun or stream.proof() or stream.print.length < HEAD_BYTES
+                if stream not in found and proven and not over:
                     found.append(stream)
         return [stream for stream in found if self._may_be(stream, head, size)]
 
@@ -305,20 +396,60 @@ class Table:
         least = stream.position or (0 if stream.begun else stream.size)
         return least <= size and stream.print.matches(head)
 
-    def original(self, known: Known) -> Known | None:
-        """The file under a live name that `known` may be a copy of."""
+    def originals(self, known: Known, head: bytes) -> list[Known]:
+        """Files that `known` may be a copy of: the one it was seen to be a copy of, those under a live name, and those before.
+
+        Those of its kind that begin like `head` besides, in case they are not in the line any more because they cannot be read.
+        """
+        found: dict[Key, Known] = {}
+        if known.copied is not None and not known.copied.ended:
+            other = self.files.get(known.copied.key)
+            if other is not None and other is not known and other.stream is known.copied:
+                found[other.key] = other
         for path in origins(known.path):
             other = self.paths.get(path)
             while other is not None:
                 if other is not known and other.stream is not None and not other.stream.ended:
-                    return other
+                    found[other.key] = other
                 other = other.after
-        return None
+        live = family(known.path)
+        for stream in self.kindred(live) if live != known.path else ():
+            other = self.files.get(stream.key)
+            if other is None or other is known or other.stream is not stream or stream.ended or other.packed:
+                continue
+            if stream.print.matches(head):
+                found[other.key] = other
+        return list(found.values())
+
+    def stray(self, known: Known, stream: Stream) -> None:
+        """Note a new stream if the live file that `known` may be a copy of is not examined yet, or missing in the last scan."""
+        live = family(known.path)
+        other = self.paths.get(live)
+        if live == known.path:
+            self.strays.pop(live, None)
+        elif (other is not None or live in self.latest) and self.listed_at(live) is None:
+            self.strays[live] = stream, float("inf")
+        elif other is not None and other is not known and other.stream is None:
+            self.strays[live] = stream, known.mtime_s
+
+    def copy_of(self, known: Known, head: bytes) -> Stream | None:
+        """The stream of a rotated file that may be a copy of the live file `known`, which was seen later than its copy."""
+        stream, until_s = self.strays.get(known.path, (None, 0.0))
+        if stream is None or stream.position > known.size or known.mtime_s > until_s or not stream.print.matches(head):
+            return None
+        holder = self.files.get(stream.key)
+        return stream if holder is not None and holder is not known and holder.stream is stream else None
 
     def listed_at(self, path: str) -> Key | None:
         """The inode that the last scan saw at a path."""
         known = self.paths.get(path)
         return known.key if known is not None and known.path == path and known.key in self.listed else None
+
+    def lies_at(self, path: str) -> bool:
+        """Whether a known file lies at a path, as far as listings told."""
+        if self.listed_at(path) is not None:
+            return True
+        return any(known.path == path and not known.absent for known in self.found_beside(path))
 
     def found_beside(self, path: str) -> Iterator[Known]:
         """Files outside the globs in the directory of `path`."""
@@ -344,7 +475,7 @@ class Table:
                 stream.trail.prune(offset)
                 stream.state = None
             if self._is_over(stream):
-                self.streams.pop(stream.id)
+                self._unlist(stream)
                 continue
             if stream.state is None:
                 stream.state = stream.snapshot(offset)

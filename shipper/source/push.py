@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 DELIVERY_BYTES_MAX = 4 << 20
 DELIVERY_ROWS_MAX = 20_000
 TAG_CHARS_MAX = 128
+SPOOL_BYTES_MIN = 16 << 20
+"""Less might not hold one delivery, and its sender would send it again for ever."""
 
 
 class Delivery(msgspec.Struct):
@@ -108,8 +110,10 @@ class Listens(Protocol):
     """
 
     def connection(self, peer: str, random: Callable[[int], bytes], now: float) -> Connection:
-        """The machine of a new connection; `random(n)` returns n random bytes, `peer` is for notes. Its first commands come of
-        `received(b"")`, which the listener calls at once."""
+        """The machine of a new connection; `random(n)` returns n random bytes, `peer` is for notes.
+
+        Its first commands come of `received(b"")`, which the listener calls at once.
+        """
         ...
 
 
@@ -126,13 +130,21 @@ class ListenConfig(ComponentConfig, kw_only=True):
     """PEM file of the authorities of client certificates; with it a client must present one."""
     max_connections: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
     """Connections at a time; further ones are closed at once, and counted."""
-    spool: Size = Size(256 << 20)
-    """Bytes on disk for what is taken and not yet delivered."""
+    spool: Annotated[Size, msgspec.Meta(ge=SPOOL_BYTES_MIN)] = Size(256 << 20)
+    """Bytes on disk for what is taken and not yet delivered; 16MiB at least."""
     when_full: Literal["block", "drop_oldest"] = "block"
     """What happens when the spool is full: senders wait (datagrams are dropped and counted), or the oldest records go, counted."""
 
     def __post_init__(self) -> None:
-        """Refuse settings of TLS that would leave a listener without it. Raises ComponentError."""
+        """Refuse what would listen nowhere, and settings of TLS that would leave a listener without it. Raises ComponentError."""
+        if not self.listen:
+            raise ComponentError("there is no address to listen at", "listen", "such as `listen: [127.0.0.1:24224]`")
+        if len(set(self.listen)) < len(self.listen):
+            raise ComponentError("an address stands here twice", "listen", "name each once")
         for name in ("tls_key", "tls_client_ca"):
             if getattr(self, name) is not None and self.tls_certificate is None:
                 raise ComponentError(f"`{name}` is there, but no `tls_certificate`", name, "without it there is no TLS at all")
+        if self.tls_certificate is not None and all(endpoint.transport != "tcp" for endpoint in self.listen):
+            raise ComponentError(
+                "TLS is for TCP, and no address here is one", "tls_certificate", "listen at an address such as 0.0.0.0:6514"
+            )

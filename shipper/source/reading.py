@@ -5,13 +5,15 @@ RULES
 - Every read begins with the <= 1024 bytes before the offset. If they are not what they were, the file was truncated.
 - At the end of a file its followers are released. A rotated file that does not grow for `grace_s` is read once more with its
   end final, then closed; so is one whose last name is gone.
-- Open files are bounded by `open_files`: idle ones are closed, the longest idle first, and opened again when they change.
+- Open files are bounded by `open_files`: idle ones are closed, the longest idle first, and opened again when they change; then
+  those that wait for their turn and still lie where the last scan saw them. What has no name any more stays open (`hold`).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from errno import EBADF, ESTALE
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -74,6 +76,10 @@ class Reading:
         self._asked_to = 0
         self._opened = 0
         self._idle: OrderedDict[Key, Known] = OrderedDict()
+        self.deleted: OrderedDict[Key, Known] = OrderedDict()
+        """Open files without a name, the one deleted first at the beginning."""
+        self._waiting: OrderedDict[Key, Known] = OrderedDict()
+        """Open files that wait for their turn, the longest first."""
 
     def start(self) -> Read | None:
         """Read the file whose turn it is, if there is one and data is welcome."""
@@ -88,6 +94,7 @@ class Reading:
             if known.handle is None:
                 self._examine(known)
                 continue
+            self._waiting.pop(known.key, None)
             self.current, self.fed = known, False
             self._idle.pop(known.key, None)
             before = _before(stream)
@@ -105,6 +112,7 @@ class Reading:
         assert stream is not None
         known.read_at, known.backoff_s = now, 0.0
         before = _before(stream)
+        known.whole, known.torn = event.whole, event.torn
         if event.size_now < max(stream.position, stream.print.length):
             return False
         if len(event.data) < (before if event.offset else max(before, stream.print.length)):
@@ -119,7 +127,9 @@ class Reading:
             known.final = False
         known.size, known.deleted = event.size_now, event.nlink == 0
         known.rotated = known.rotated or known.deleted
-        stream.size, stream.mtime_s = max(stream.size, event.size_now), known.mtime_s
+        self.note_deleted(known)
+        stream.size = max(stream.size, event.size_now)
+        stream.mtime_s = stream.mtime_s if known.packed else known.mtime_s
         self._feed(known, stream, event, now)
         return True
 
@@ -151,10 +161,12 @@ class Reading:
             return
         stream, self.current, self.fed = known.stream, None, False
         progress = self._advance(stream, event)
+        stream.unfinished = event.unfinished
         widened = not progress and not stream.wide
         stream.wide = not progress
         if self._fed_to < known.size and (progress or (widened and not self._short)):
             self.turns.add(known)
+            self.wait(known)
         elif self._fed_to < known.size and self._short:
             self.timers.arm("read", known, now + self._limits.linger_s)
         else:
@@ -179,8 +191,9 @@ class Reading:
         return stream.position > before
 
     def at_end(self, known: Known, now: float) -> None:
-        """There is nothing more to read in it for now."""
-        self.release(known)
+        """There is nothing more to read in it for now. Who waits for one that is still being compressed goes on waiting."""
+        if not known.torn or known.final:
+            self.release(known)
         if known.handle is not None:
             self._idle[known.key] = known
             self._make_room(self._limits.open_files)
@@ -199,6 +212,10 @@ class Reading:
         if stream is not None and not stream.ended:
             stream.ended, stream.state = True, None
             self._say(Ended(stream.id, reason or ("deleted" if known.deleted else "rotated")))
+            if known.torn and not reason:
+                self._say(Note("torn", known.path, {"bytes": known.disk_size}))
+            if stream.twin is not None:
+                self._examine(stream.twin)
         known.final = False
         if known.deleted:
             self._table.forget(known)
@@ -229,7 +246,7 @@ class Reading:
                 self.turns.add(follower)
 
     def opened(self) -> None:
-        """A file was opened. Closes an idle one if there are too many."""
+        """A file was opened. Closes another one if there are too many."""
         self._opened += 1
         self._make_room(self._limits.open_files)
 
@@ -240,6 +257,25 @@ class Reading:
             known.handle = None
             self._opened -= 1
             self._idle.pop(known.key, None)
+            self.deleted.pop(known.key, None)
+            self._waiting.pop(known.key, None)
+
+    def wait(self, known: Known) -> None:
+        """It is open and waits for its turn."""
+        if known.handle is not None:
+            self._waiting[known.key] = known
+
+    def note_deleted(self, known: Known) -> None:
+        """Remember a file that is open and has no name: the disk is not free of it while it is open."""
+        if known.deleted and known.handle is not None:
+            self.deleted.setdefault(known.key, known)
+
+    def held_too_much(self, limit: int) -> Known | None:
+        """The file deleted first, if such files hold more than `limit` bytes; not the one that is being read."""
+        held = sum(known.disk_size if known.packed else known.size for known in self.deleted.values())
+        if held <= limit:
+            return None
+        return next((known for known in self.deleted.values() if known is not self.current), None)
 
     def shed(self) -> int:
         """Close half of the idle files, because the system has no more handles. Returns how many."""
@@ -248,8 +284,12 @@ class Reading:
         return before - self._opened
 
     def _make_room(self, limit: int) -> None:
-        while self._opened > limit and self._idle:
-            self.close(next(iter(self._idle.values())))
+        for files in (self._idle, self._waiting):
+            spare = list(islice(files.values(), self._opened - limit)) if self._opened > limit else ()
+            for known in spare:
+                del files[known.key]
+                if known is not self.current and not known.deleted:
+                    self.close(known)
 
     def touch(self, known: Known, now: float) -> None:
         """It changed: read it, but not sooner than `linger_s` after the last time."""
@@ -263,7 +303,7 @@ class Reading:
         """A timer fired."""
         if self._table.files.get(known.key) is not known:
             return
-        if purpose == "retry" and known.phase is not Phase.ACTIVE:
+        if purpose == "retry" and (known.stream is None or known.stream.ended or known.phase is not Phase.ACTIVE):
             self._examine(known)
             return
         if purpose == "grace":

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from shipper.source.situation import Situation
 
 NEVER = float("inf")
+PATIENCE_S = 60.0
+"""A file that can not be opened holds up the search for others until its tries are so far apart."""
 ABSENCES = 2
 """Listings in a row that must not show something for it to be gone."""
 
@@ -105,6 +107,8 @@ class Searches:
         assert stream is not None
         known.stream = None
         self._situation.table.orphan(stream, cause)
+        if stream.twin is not None:
+            self._situation.examiner.add(stream.twin, urgent=True)
         self._sought[stream.id] = (1, self._situation.scans)
 
     def adopt(self, stream: Stream) -> str:
@@ -150,7 +154,10 @@ class Searches:
         return all(self._is_held_off(stream) for stream, _, _ in self._situation.table.orphans.values())
 
     def _is_held_off(self, stream: Stream) -> bool:
-        """Whether its file is there and cannot be opened for now."""
+        """Whether its file, or one that may be it, is there and cannot be opened for now, for a minute at most."""
+        for other in self._situation.blocked:
+            if other.backoff_s < PATIENCE_S and family(other.path) == stream.kin:
+                return True
         known = self._situation.table.files.get(stream.key)
         if known is None or known.stream is not None:
             return False

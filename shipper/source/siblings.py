@@ -4,6 +4,8 @@ RULES
 - Siblings that no glob matches are read only if their name says rotation and they changed after the file before them; others are
   examined only while a stream is sought that they may be.
 - The file that lay at the path, the siblings that came after it, and the file that lies there now are read in this order.
+- Rotated names that have a date are read in its order, others in the order of their last change, which a compressor may have set
+  to a whole second.
 - A file without a handle that two listings in a row do not show is gone. One is not enough: while a chain of files is renamed,
   a directory's listing can miss one of them.
 """
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from shipper.source.events import Entry, Note, SiblingsListed
 from shipper.source.known import Key, Known, Phase
-from shipper.source.names import is_compressed, is_related, is_rotated, split
+from shipper.source.names import day, is_packed, is_related, is_rotated, is_temporary, is_unreadable, split
 from shipper.source.searches import ABSENCES, NEVER
 
 if TYPE_CHECKING:
@@ -42,11 +44,12 @@ class Siblings:
         self._searches.confirm(event.path, since_s)
         self._take_names(event.entries)
         later: list[Known] = []
-        for entry in sorted(event.entries, key=_changed_at):
+        for entry in _in_order(event):
             known = self._take(event.path, entry, since_s)
-            if known is None or known is last or known.path == event.path or entry.mtime_s < since_s:
+            if known is None or known is last or known.path == event.path or not _is_later(entry, since_s):
                 continue
-            if known.queued or (known.stream is not None and not known.stream.next_offset):
+            stream = known.stream
+            if known.queued or (stream is not None and not (stream.next_offset or stream.unfinished)):
                 later.append(known)
         self._chain(last, later, table.paths.get(event.path))
         if not event.complete:
@@ -78,7 +81,7 @@ class Siblings:
         """Take one sibling of `path`. Returns it if it is known now."""
         table, examiner, name = self._situation.table, self._situation.examiner, split(entry.path)[1]
         known = table.files.get((entry.dev, entry.ino))
-        later = is_rotated(split(path)[1], name) and entry.mtime_s >= since_s
+        later = is_rotated(split(path)[1], name) and _is_later(entry, since_s)
         if known is None:
             if entry.path == path and since_s < NEVER:
                 return self._arrivals.arrived(entry)
@@ -86,18 +89,21 @@ class Siblings:
         if known.stream is None:
             known.mintable = known.mintable or later
         known.sought, known.absent = known.sought or known.key not in table.listed, 0
-        if known.phase is Phase.NEW or (known.phase is Phase.HELD and table.orphans):
+        differs = entry.size != known.disk_size or entry.mtime_s != known.mtime_s
+        if differs:
+            known.copied = None
+        if known.outside and differs:
+            self._arrivals.changed(known, entry)
+        elif known.phase is Phase.NEW or (known.phase is Phase.HELD and table.orphans):
             examiner.add(known, urgent=known.phase is Phase.HELD)
-        elif (known.phase is Phase.EMPTY and entry.size) or (
-            known.outside and (entry.size != known.size or entry.mtime_s != known.mtime_s)
-        ):
+        elif known.phase is Phase.EMPTY and entry.size:
             self._arrivals.changed(known, entry)
         return known
 
     def _stranger(self, path: str, entry: Entry, *, later: bool) -> Known | None:
         """An inode nobody knows, under a name of no glob."""
         table = self._situation.table
-        if not entry.size or is_compressed(entry.path) or not (later or table.orphans):
+        if not entry.size or is_temporary(entry.path) or is_unreadable(entry.path) or not (later or table.orphans):
             return None
         known = table.add(entry, outside=True)
         known.mintable, known.home = later, path
@@ -113,8 +119,11 @@ class Siblings:
             chain.append(live)
         for first, second in pairwise(chain):
             if second is live and first is not last and second.after is not None:
-                second.after.followers = [other for other in second.after.followers or () if other is not second]
+                before = second.after
+                before.followers = [other for other in before.followers or () if other is not second]
                 second.after = None
+                if before not in chain:
+                    self._searches.follow(before, chain[0])
             self._searches.follow(first, second)
 
     def _not_found(self, known: Known) -> None:
@@ -125,6 +134,8 @@ class Siblings:
         if known.handle is not None:
             if stream is not None:
                 situation.reading.turns.add(known)
+            elif known.phase is Phase.NEW:
+                situation.examiner.add(known)
             return
         known.absent += 1
         if known.absent < ABSENCES:
@@ -140,3 +151,18 @@ class Siblings:
 
 def _changed_at(entry: Entry) -> float:
     return entry.mtime_s
+
+
+def _is_later(entry: Entry, since_s: float) -> bool:
+    """Whether it changed since; bzip2 and older compressors set whole seconds."""
+    return entry.mtime_s >= (since_s // 1 if is_packed(entry.path) else since_s)
+
+
+def _in_order(event: SiblingsListed) -> list[Entry]:
+    """The entries, oldest first: by the dates in rotated names where all of these have one, else by their last change."""
+    found = sorted(event.entries, key=_changed_at)
+    name = split(event.path)[1]
+    days = {entry.path: day(split(entry.path)[1]) for entry in found if is_rotated(name, split(entry.path)[1])}
+    if not days or not all(days.values()):
+        return found
+    return sorted(found, key=lambda entry: days.get(entry.path) or "~")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from shipper.config.fields import ComponentConfig, Size
+from shipper.source.push import SPOOL_BYTES_MIN
 
 
 class Stdin:
@@ -19,7 +22,7 @@ class Stdin:
     class Config(ComponentConfig, frozen=True, kw_only=True):
         """Settings of the source stdin."""
 
-        spool: Size = Size(256 << 20)
-        """Bytes on disk for what is read and not yet delivered; when it is full, nothing is read."""
+        spool: Annotated[Size, msgspec.Meta(ge=SPOOL_BYTES_MIN)] = Size(256 << 20)
+        """Bytes on disk for what is read and not yet delivered, 16MiB at least; when it is full, nothing is read."""
         when_full: Literal["block"] = "block"
         """Nothing is dropped: the writer waits."""

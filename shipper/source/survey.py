@@ -55,7 +55,7 @@ class Survey:
                 self._gone(table.files.get(key))
         self._look_again(fresh)
         for known in table.surplus():
-            situation.drop(known)
+            situation.drop(known, for_good=True)
         if event.complete and not situation.whole:
             self._searches.after_restart()
             situation.whole, situation.fresh = True, False
@@ -65,9 +65,12 @@ class Survey:
     def _is_unchanged(self, event: Listed) -> bool:
         """Whether the same entries came as last time; edges that hand in the same objects make this cheap."""
         last, self._last = self._last, event.entries
+        if self._situation.dropped:
+            self._situation.dropped = False
+            return False
         if not event.complete or not self._situation.whole or self._situation.later or event.refused:
             return False
-        return len(last) == len(event.entries) and all(map(is_, last, event.entries))
+        return last is event.entries or (len(last) == len(event.entries) and all(map(is_, last, event.entries)))
 
     def _compare(self, event: Listed, fresh: dict[Key, Entry]) -> tuple[list[Entry], list[Entry]]:
         """Fill `fresh` with what lies where it lay; return what does not, and of the former what changed."""
@@ -112,6 +115,8 @@ class Survey:
         elif known.handle is not None:
             known.rotated = True
             situation.reading.turns.add(known)
+            if situation.reading.paused:
+                situation.examiner.add(known)
         elif stream is None or not stream.ended:
             self._searches.seek(known)
 

@@ -19,6 +19,7 @@ who a file is and `findings` what follows, `reading` moves bytes. They share a `
 
 from __future__ import annotations
 
+from errno import EFBIG, EILSEQ
 from typing import TYPE_CHECKING, Any
 
 from shipper.source.arrivals import Arrivals
@@ -74,6 +75,10 @@ class Tail:
         self._survey = Survey(situation, searches, arrivals)
         self._siblings = Siblings(situation, searches, arrivals)
         self._findings = Findings(situation, searches)
+        self._question: Command | None = None
+        """The last `Open` or `Read`."""
+        self._again = False
+        """It is to be asked again: a compressed file is being decompressed up to the offset."""
         self._asked = False
         """An `Open` or `Read` is outstanding."""
         self._examined_last = False
@@ -99,6 +104,8 @@ class Tail:
 
     def deadline(self) -> float | None:
         """When `expire` is due next."""
+        if self._again:
+            return self._situation.now
         timer = self._reading.timers.deadline()
         scan = None if self._scanning else self._scan_at
         return min(timer, scan) if timer is not None and scan is not None else scan if timer is None else timer
@@ -106,6 +113,9 @@ class Tail:
     def expire(self, now: float) -> Sequence[Command]:
         """Scan, read what lingered, close what was quiet, try again what failed."""
         self._situation.now = now
+        if self._again and self._question is not None:
+            self._again = False
+            self._situation.say(self._question)
         for purpose, known in list(self._reading.timers.due(now)):
             self._reading.fire(purpose, known)
         if self._scan_at is not None and self._scan_at <= now:
@@ -139,6 +149,9 @@ class Tail:
 
     def _answered(self, event: Opened | OpenFailed | Got | ReadFailed) -> None:
         """An `Open` or `Read` is done: of the examination under way, or of the file that is being read."""
+        if isinstance(event, Got) and event.underway:
+            self._again = True
+            return
         self._asked = False
         if isinstance(event, Opened):
             self._reading.opened()
@@ -148,6 +161,9 @@ class Tail:
                 self._findings.act(outcome)
             else:
                 self._ask_for(outcome)
+        elif isinstance(event, ReadFailed) and event.errno in (EFBIG, EILSEQ) and (known := self._reading.current) is not None:
+            self._reading.current = None
+            self._findings.give_up(known, event.errno, event.left)
         elif isinstance(event, ReadFailed):
             self._reading.read_failed(event, self._situation.now)
         elif isinstance(event, Got) and (known := self._reading.current) is not None:
@@ -205,6 +221,8 @@ class Tail:
     def _next(self) -> Sequence[Command]:
         """Ask for one more thing, if none is outstanding; return all commands."""
         situation = self._situation
+        if self._reading.deleted and self._examiner.known is None:
+            self._findings.free_the_disk()
         if not self._asked and not self._searches.listings:
             self._ask()
         if situation.hurry and self._scan_at is not None:
@@ -217,7 +235,8 @@ class Tail:
     def _ask(self) -> None:
         """Examine or read, in turn; while a stream is sought, examinations come first."""
         examiner, reading, orphans = self._examiner, self._reading, self._table.orphans
-        if orphans and not examiner and self._situation.whole and not self._situation.later:
+        situation = self._situation
+        if orphans and not examiner and situation.whole and not situation.later and not situation.torn:
             self._searches.give_up()
             if self._searches.listings:
                 return
@@ -236,12 +255,12 @@ class Tail:
             self._situation.say(Drained())
 
     def _ask_for(self, question: Command) -> None:
-        self._asked = True
+        self._asked, self._question = True, question
         self._situation.say(question)
 
     def _is_drained(self) -> bool:
         if self._drained or not self._reading.draining or self._scanning or self._situation.scans < self._drain_scan:
             return False
-        if self._examiner or self._reading.turns or self._reading.current or self._situation.later:
+        if self._examiner or self._reading.turns or self._reading.current or self._situation.later or self._situation.torn:
             return False
         return self._searches.is_done()

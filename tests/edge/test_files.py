@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
+import lzma
 import os
 import socket
+import time
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from shipper.config.fields import FilePath
-from shipper.edge.files import FileHands
+from shipper.edge import inflate
+from shipper.edge.files import IDLE_S, MANY, SHARE, FileHands, open_file_budget
 from shipper.source.events import (
     Close,
     Command,
@@ -36,6 +43,13 @@ from shipper.source.events import (
 )  # fmt: skip
 from shipper.source.file import File
 from shipper.source.tail import Tail
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".zst": zstandard.compress,
+    ".xz": lzma.compress,
+    ".bz2": bz2.compress,
+}
 
 
 def hands_for(*include: object, **config: object) -> FileHands:
@@ -269,7 +283,7 @@ class Run:
     def __init__(self, *include: object, states: list[StreamState] | None = None) -> None:
         """Start, and read what is there."""
         self.hands = hands_for(*include)
-        ids = count()
+        ids = count(1000 if states else 0)
         self.tail = Tail(File.Config(include=[FilePath(str(path)) for path in include]), lambda: f"{next(ids):022d}")
         self.now = 0.0
         self.lines: list[bytes] = []
@@ -327,3 +341,85 @@ def test_many_files_are_read_with_few_handles(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) < 600
     run.do(run.tail.handle(Drain(), run.now))
     run.hands.close()
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst", ".xz", ".bz2"])
+@pytest.mark.parametrize("pattern", ["app.log", "app.log*"])
+def test_a_file_compressed_while_the_agent_was_down_is_read_on_where_it_stopped(
+    tmp_path: Path, ending: str, pattern: str
+) -> None:
+    """By real libraries on real files; a second restart finds nothing more."""
+    live, packed = tmp_path / "app.log", tmp_path / f"app.log.1{ending}"
+    body = b"".join(b"line %06d\n" % number for number in range(200_000))
+    live.write_bytes(body[: len(body) // 2])
+    first = Run(tmp_path / pattern)
+    states = first.tail.snapshot({state.id: len(body) // 2 // 12 * 12 for state in first.tail.states()})
+    first.hands.close()
+    packed.write_bytes(PACK[ending](body))
+    live.unlink()
+    live.write_text("new\n")
+    second = Run(tmp_path / pattern, states=states)
+    second.pass_time(20)
+    assert first.lines[: len(body) // 24] + second.lines == [*body.splitlines(), b"new"]
+    states = second.tail.snapshot({state.id: len(body) if "log.1" in state.path else 4 for state in second.tail.states()})
+    second.hands.close()
+    third = Run(tmp_path / pattern, states=states)
+    third.pass_time(20)
+    assert third.lines == []
+    assert not second.lost
+    third.hands.close()
+
+
+def test_a_bomb_beside_a_log_is_given_up_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 34: others are read."""
+    monkeypatch.setattr(inflate, "FREE_BYTES", 1 << 20)
+    (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(b"x\n" * (4 << 20)))
+    (tmp_path / "app.log").write_text("a\n")
+    monkeypatch.setattr(inflate, "RATIO", 10)
+    run = Run(tmp_path / "app.log*")
+    run.pass_time(20)
+    assert b"a" in run.lines
+    assert [lost.cause for lost in run.lost] == ["bomb"]
+    assert run.lost[0].bytes > 0
+    run.hands.close()
+
+
+def test_a_scan_of_many_files_looks_at_idle_ones_in_turn(tmp_path: Path) -> None:
+    """Active ones at every scan; a change of an idle one is found within eight."""
+    old = time.time() - 2 * IDLE_S
+    for number in range(MANY + 100):
+        path = tmp_path / f"{number:04d}.log"
+        path.write_text("old\n")
+        os.utime(path, (old, old))
+    os.utime(tmp_path, (old, old))
+    hands = FileHands(File.Config(include=[FilePath(f"{tmp_path}/*.log")]))
+    first = scan(hands)
+    assert scan(hands).entries is first.entries
+    changed = tmp_path / "0123.log"
+    with changed.open("a") as file:
+        file.write("more\n")
+    os.utime(changed, (old + 1, old + 1))
+    sizes = [next(entry.size for entry in scan(hands).entries if entry.path == str(changed)) for _ in range(SHARE)]
+    assert sizes[-1] == 9
+    (tmp_path / "new.log").write_text("at once\n")
+    assert len(scan(hands).entries) == MANY + 101
+    changed.unlink()
+    assert len(scan(hands).entries) == MANY + 100
+
+
+def test_a_directory_of_very_many_entries_is_listed_within_bounds(tmp_path: Path) -> None:
+    """Row 17: twenty thousand entries, one of them a log; siblings of another name are not looked at."""
+    for number in range(20_000):
+        (tmp_path / f"junk-{number}").touch()
+    (tmp_path / "app.log").write_text("a\n")
+    hands = hands_for(tmp_path / "*.log")
+    assert [entry.path for entry in scan(hands).entries] == [str(tmp_path / "app.log")]
+    (event,) = hands.perform(ListSiblings(str(tmp_path / "app.log")))
+    assert isinstance(event, SiblingsListed)
+    assert len(event.entries) == 1
+
+
+@pytest.mark.parametrize(("soft", "sources", "each"), [(1024, 1, 832), (1024, 4, 208), (256, 100, 16), (1 << 20, 1, 8192)])
+def test_the_budget_of_open_files_is_a_share_of_what_the_process_may_have(soft: int, sources: int, each: int) -> None:
+    """Some are left for sockets, state and the rest."""
+    assert open_file_budget(sources, soft) == each

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from shipper.config.fields import Duration, Size
 from shipper.frame import cri as module
 from shipper.frame.cri import Cri
-from shipper.frame.joining import bounded
 from shipper.frame.frame import Cut
+from shipper.frame.joining import bounded
 from tests.frame.oracle_cri import naive
 from tests.kit.records import Found, cut_in_windows, found_in
 

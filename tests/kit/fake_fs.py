@@ -22,6 +22,10 @@ class Inode:
         """Empty, with one name to come."""
         self.number, self.mtime_s = number, now
         self.data = bytearray()
+        self.content: bytes | None = None
+        """What a compressed file decompresses to."""
+        self.torn = False
+        """The compressor is not done: `content` is what came so far."""
         self.links = 0
         self.opens = 0
 
@@ -37,6 +41,8 @@ class FakeFs:
         self.handles: dict[int, Inode] = {}
         self.denied: dict[str, int] = {}
         """Errno that opening a path gives."""
+        self.open_errors: list[int] = []
+        """Errnos that the next opens give."""
         self.read_errors: list[int] = []
         """Errnos that the next reads give."""
         self.short_reads: list[int] = []
@@ -106,6 +112,16 @@ class FakeFs:
         self.append(inode, data)
         return inode
 
+    def compress(self, path: str, other: str, *, mtime_s: float | None = None, part: float = 1.0) -> Inode:
+        """Make a compressed copy, as far as the compressor came (`part`); it has the time of the original, or another."""
+        original = self.names[path]
+        inode = self.create(other)
+        size = len(original.data)
+        inode.content, inode.torn = bytes(original.data[: int(size * part)]), part < 1.0
+        inode.data += b"\x1f\x8b" + bytes(1 + len(inode.content) // 10)
+        inode.mtime_s = original.mtime_s if mtime_s is None else mtime_s
+        return inode
+
     def _name(self, path: str, inode: Inode) -> None:
         inode.links += 1
         self.names[path] = inode
@@ -128,6 +144,8 @@ class FakeFs:
 
     def open(self, path: str, number: int) -> tuple[int, Inode]:
         """Open for reading, if it still is this inode. Raises OSError."""
+        if self.open_errors:
+            raise OSError(self.open_errors.pop(0), "on demand")
         if path in self.denied:
             raise OSError(self.denied[path], "denied")
         if path not in self.names:

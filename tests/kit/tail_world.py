@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from itertools import count
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -47,13 +48,18 @@ from shipper.source.events import (
     StreamState,
 )  # fmt: skip
 from shipper.source.file import File
-from shipper.source.names import is_related, split
+from shipper.source.names import is_packed, is_related, split
 from shipper.source.reading import Limits
 from shipper.source.tail import Tail
-from tests.kit.fake_fs import DEVICE, FakeFs
+from tests.kit.fake_fs import DEVICE, FakeFs, Inode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Id = tuple[str, int, int]
 _TURNS = 200_000
+_AHEAD = 2000
+"""A compressed file of less content is known in full when it is opened."""
 
 
 class World:
@@ -83,12 +89,17 @@ class World:
         self.most_handles = 0
         self.hold_feeds = False
         """Feeds are not answered, as by a slow chain."""
+        self.failing: Callable[[Read], ReadFailed | None] | None = None
+        """What reads give instead of bytes, if anything."""
         self.races: random.Random | None = None
         """Chance for listings that miss a file; never the same one several times in a row."""
         self.race_odds = 0.1
         self._missed: deque[int] = deque(maxlen=4)
         self._entries: dict[str, Entry] = {}
         self._held: Feed | None = None
+        self._packed: set[int] = set()
+        """Handles of compressed files."""
+        self._turns = 0
         self._ids = count(1)
 
     # --- The agent's life ---
@@ -240,15 +251,36 @@ class World:
         except OSError as error:
             return OpenFailed(command.path, error.errno or 0, command.dev, command.ino)
         self.most_handles = max(self.most_handles, len(self.fs.handles))
+        if is_packed(command.path):
+            self._packed.add(handle)
+            content = inode.content or b""
+            whole = len(content) < _AHEAD and not inode.torn
+            size = min(len(content), _AHEAD)
+            return Opened(handle, command.path, command.dev, command.ino, size, content[:1024], whole, whole < (size < _AHEAD))
         return Opened(handle, command.path, command.dev, command.ino, len(inode.data), bytes(inode.data[:1024]))
 
     def _read(self, command: Read) -> Event:
         self.reads += 1
+        if self.failing is not None and (failure := self.failing(command)) is not None:
+            return failure
         try:
             data, inode = self.fs.read(command.handle, command.offset, command.size)
         except OSError as error:
             return ReadFailed(command.handle, error.errno or 0)
+        if command.handle in self._packed:
+            return self._inflate(command, inode)
         return Got(command.handle, command.offset, data, len(inode.data), inode.links)
+
+    def _inflate(self, command: Read, inode: Inode) -> Got:
+        """As `edge/inflate.py` does: the size is known when the end was reached, and now and then it takes several turns."""
+        handle, offset, content = command.handle, command.offset, inode.content or b""
+        data = content[offset : offset + command.size]
+        reached = min(len(content), offset + len(data) + 1)
+        ended = reached == len(content) and offset + len(data) >= reached
+        self._turns += 1
+        if self._turns % 7 == 0:
+            return Got(handle, offset, b"", reached, inode.links, whole=False, underway=True)
+        return Got(handle, offset, data, reached, inode.links, ended and not inode.torn, ended and inode.torn)
 
     # --- The chain and the output ---
 
@@ -299,9 +331,9 @@ LIVE = "/var/log/app.log"
 """The live file of the scripts."""
 
 
-def started(*include: str, text: bytes = b"a\nb\n", **config: object) -> World:
+def started(*include: str, text: bytes = b"a\nb\n", limits: Limits = Limits(), **config: object) -> World:
     """A world whose agent has read `text` in the live file."""
-    world = World(*(include or (LIVE,)), **config)
+    world = World(*(include or (LIVE,)), limits=limits, **config)
     world.fs.write(LIVE, text)
     world.start()
     return world

@@ -144,3 +144,53 @@ def test_other_files_with_the_same_bytes_are_distinct() -> None:
     world.start()
     world.advance(11)
     assert world.texts() == ["same", "same"]
+
+
+def test_lines_written_between_copy_and_truncation_are_counted_when_they_were_seen() -> None:
+    """Row 4: nobody can give them any more; the loss says how many bytes at least."""
+    world = started()
+    world.pause()
+    world.fs.now += 1
+    world.fs.copy(LIVE, f"{LIVE}.1")
+    world.fs.now += 1
+    world.fs.write(LIVE, b"in the race\n")
+    world.advance(6)
+    world.fs.truncate(LIVE)
+    world.fs.write(LIVE, b"c\n")
+    world.resume()
+    world.advance(20)
+    assert world.texts() == ["a", "b", "c"]
+    assert [(lost.bytes, lost.cause) for lost in world.lost] == [(12, "truncated")]
+
+
+def test_a_held_copy_is_taken_for_its_own_original_when_another_file_lies_at_the_live_path() -> None:
+    """The original was truncated, written and rotated away before either was looked at again: nothing is lost, nothing is new."""
+    world = started("/var/log/*", text=b"0\n")
+    world.pause()
+    rotate(world, b"first\n")
+    world.fs.write(LIVE, b"second\n")
+    world.fs.now += 0.01
+    world.fs.copy(LIVE, "/var/log/app.log-20260205")
+    world.advance(6)
+    world.fs.truncate(LIVE)
+    world.fs.write(LIVE, b"third\n")
+    rotate(world, b"fourth\n")
+    world.resume()
+    world.advance(20)
+    assert sorted(world.texts()) == ["0", "first", "fourth", "second", "third"]
+    assert not world.lost
+
+
+def test_a_live_file_is_not_read_again_when_a_scan_showed_its_copy_first() -> None:
+    """The listing missed it: the stream of the copy is its own, and the copy is held."""
+    world = started("/var/log/app.log*")
+    rotate(world, b"c\nd\n")
+    live = world.fs.names.pop(LIVE)
+    world.fs.create(f"{LIVE}.2")
+    world.fs.write(f"{LIVE}.2", bytes(live.data))
+    world.advance(6)
+    world.fs.names[LIVE] = live
+    world.advance(12)
+    world.fs.write(LIVE, b"e\n")
+    world.advance(12)
+    assert world.texts() == ["a", "b", "c", "d", "e"]

@@ -10,11 +10,11 @@ from shipper.source.identity import GUARD_BYTES, HEAD_BYTES, Fingerprint, Trail,
 
 @given(st.binary(min_size=1, max_size=3000), st.lists(st.integers(1, 700)))
 def test_a_fingerprint_that_grew_is_the_one_of_the_whole(content: bytes, steps: list[int]) -> None:
-    """However the file was read."""
+    """However the file was read, each time from the bytes before the last place on."""
     at = min(len(content), steps[0] if steps else len(content))
     grown = Fingerprint(content[:at])
     for step in [*steps[1:], len(content)]:
-        start = max(0, at - 64)
+        start = at - guard_size(at)
         at = min(len(content), at + step)
         grown.grow(content[start:at], start)
     whole = Fingerprint(content)

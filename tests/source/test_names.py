@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.source.names import family, is_compressed, is_related, is_rotated, origins, stem_and_suffix
+from shipper.source.names import (
+    day,
+    family,
+    is_compressed,
+    is_packed,
+    is_related,
+    is_rotated,
+    is_temporary,
+    is_unreadable,
+    origins,
+    stem_and_suffix,
+)  # fmt: skip
 
 SUFFIXES = [
     ".1", ".10", "-20260205", "-20260205-1770300000", ".2026-02-05", ".2026-02-05_14", ".20260205-143045", ".old", ".bak", ".1.gz",
@@ -58,6 +69,27 @@ def test_another_programs_name_is_no_rotation(live: str, name: str) -> None:
 def test_the_family_is_the_live_name(path: str, live: str) -> None:
     """By the name alone."""
     assert family(path) == live
+
+
+@pytest.mark.parametrize(
+    ("name", "packed", "unreadable", "temporary"),
+    [("app.log.1.gz", True, False, False), ("app.log.zst", True, False, False), ("a.xz", True, False, False), ("a.bz2", True, False, False),
+     ("a.lz4", False, True, False), ("a.Z", False, True, False), ("backup.tar.gz", False, True, False), ("app.gz.log", False, False, False),
+     ("0.log.20260205-143045.tmp", False, False, True), ("0.log.20260205-143045.gz.tmp", False, False, True)],
+)  # fmt: skip
+def test_a_name_says_what_can_be_read_of_it(name: str, packed: bool, unreadable: bool, temporary: bool) -> None:
+    """By its ending: compressed logs, archives, files in the making (row 84)."""
+    assert (is_packed(name), is_unreadable(name), is_temporary(name)) == (packed, unreadable, temporary)
+
+
+@pytest.mark.parametrize(
+    ("name", "digits"),
+    [("app.log-20260205", "20260205"), ("0.log.20260205-143045.gz", "20260205143045"), ("app.log.1", ""),
+     ("app-2026-02-05T14-30-45.123.log", "20260205143045")],
+)  # fmt: skip
+def test_the_date_of_a_rotated_name_is_found(name: str, digits: str) -> None:
+    """It orders what a compressor gave another time."""
+    assert day(name) == digits
 
 
 def test_compressed_names_are_known() -> None:
