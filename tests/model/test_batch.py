@@ -7,7 +7,7 @@ from itertools import accumulate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.model.batch import Batch, SafeBatch, merge_counts, row_bounds
+from shipper.model.batch import Batch, SafeBatch, contiguous, line_bounds, merge_counts, row_bounds, split_lines, split_rows
 from tests.kit.records import STREAM, batch_of
 
 rows = st.lists(st.binary(max_size=12).map(lambda row: row.replace(b"\n", b"")), min_size=1, max_size=8)
@@ -22,6 +22,17 @@ def test_the_origin_of_contiguous_lines_follows_from_their_lengths(rows: list[by
     made = Batch(STREAM, b"".join(row + b"\n" for row in rows), len(rows), base)
     safe = SafeBatch(made, b"*\n" * len(rows), [])
     assert (safe.starts, safe.stops) == (made.starts, made.stops) == (bounds[:-1], bounds[1:])
+
+
+@settings(deadline=None)
+@given(rows, st.integers(0, 1000))
+def test_lines_are_the_rows_with_their_newlines_and_add_up_to_the_same_origin(rows: list[bytes], base: int) -> None:
+    """Found by a file in memory; oracle: `bytes.split`, and adding one to each length. CR and other line ends are content."""
+    block = b"".join(row + b"\n" for row in rows)
+    ends = [stop - 1 for stop in contiguous(rows, 0)[1]]
+    assert split_rows(block, None) == split_rows(block, ends) == rows
+    assert split_lines(block, None) == split_lines(block, ends) == [row + b"\n" for row in rows]
+    assert line_bounds(split_lines(block, None), base) == contiguous(rows, base)
 
 
 def test_the_origin_is_the_frames_own_when_it_gave_one() -> None:

@@ -107,6 +107,20 @@ def test_geoip_finds_the_same_for_all_spellings_of_an_address(address: Any) -> N
     assert {fragment(WHOLE, text)} == {fragment(WHOLE, spelling) for spelling in spellings}
 
 
+@given(
+    values=st.lists(
+        laws.hostile | st.sampled_from(["89.160.20.112", " 89.160.20.112\n", "10.0.0.1:80", "::1", "::0:1"]), max_size=9
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_geoip_says_the_same_of_a_value_in_any_company(values: list[object]) -> None:
+    """What is taken from the column for regular addresses comes before the right rows; oracle: each value in a batch alone."""
+    columns = laws.columns_of([{"client_ip": value} for value in values], WHOLE.reads)
+    WHOLE.process(columns, 0.0)
+    found = [b"".join(pieces[row] for pieces in columns.fragments) for row in range(len(values))]
+    assert [fragment(WHOLE, value) for value in values] == found
+
+
 @pytest.mark.parametrize(
     "text",
     ["", " ", "localhost", "81.2.69", "010.1.1.1", "1.2.3.4, 5.6.7.8", "81.2.69.142\0", "[", "[]", ":", "::g", "x" * 10**6],
