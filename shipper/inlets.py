@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from shipper.progress import checkpoint
 
 _WINDOW_MARGIN_BYTES = 1 << 16
+_PUSH = "push:"
+"""Begins what stands for the path of a stream that is no file."""
 
 
 class Inlets:
@@ -148,21 +150,25 @@ def mint_identity() -> str:
 def known_streams(before: checkpoint.Checkpoint | None, pipeline: Pipeline) -> list[list[StreamState] | None]:
     """The streams of each source as the checkpoint has them, None for a source that is new.
 
-    Where no source includes a file (a link leads to it) its stream goes to the same number.
+    Where no source includes a file (a link leads to it) its stream goes to the same number. A spool's goes to its own source or to
+    none: another source would take its offset for that of its own spool.
     """
     if before is None or not before.sources:
         return [None] * len(pipeline.sources)
     found: list[list[StreamState]] = [[] for _ in pipeline.sources]
+    names = _names(pipeline)
     tests = [
-        (lambda path, name=name: path == f"push:{name}") if name else _is_included(source.component.config)
-        for source, name in zip(pipeline.sources, _names(pipeline), strict=True)
+        (lambda path, name=name: path == _PUSH + name) if name else _is_included(source.component.config)
+        for source, name in zip(pipeline.sources, names, strict=True)
     ]
     for number, states in enumerate(before.sources):
         order = sorted(range(len(tests)), key=number.__ne__)
         for state in (msgspec.convert(state, StreamState) for state in states):
             state.path, state.home = store.unquoted(state.path), store.unquoted(state.home)
-            at = next((at for at in order if tests[at](state.home or state.path)), number)
-            if at < len(found):
+            at = next((at for at in order if tests[at](state.home or state.path)), None)
+            if at is None and number < len(tests) and not names[number] and not state.path.startswith(_PUSH):
+                at = number
+            if at is not None:
                 found[at].append(state)
     if before.machine_id != store.machine_id():
         _mint_anew([state for states in found for state in states], before)

@@ -15,7 +15,6 @@ import pytest
 
 from tests.kit.site import Site
 
-
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 

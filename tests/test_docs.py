@@ -37,7 +37,9 @@ def test_an_example_is_a_pipeline_that_check_accepts(block: str, tmp_path: Path)
 def test_the_page_of_inputs_tells_of_every_source_and_frame() -> None:
     """A new one without a word in the manual is not done."""
     text = (ROOT / "docs/inputs.md").read_text()
-    assert [name for kind in ("source", "frame") for name in names(kind) if f"`{name}`" not in text and f"{name}:" not in text] == []
+    assert [
+        name for kind in ("source", "frame") for name in names(kind) if f"`{name}`" not in text and f"{name}:" not in text
+    ] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -261,7 +261,9 @@ def test_a_row_is_odd_when_the_gate_wrote_it_after_it_looked(written: bytes) -> 
 def test_a_row_is_rewritten_when_the_gate_left_no_object_of_it(written: bytes) -> None:
     """Braces that a rule of the user's masked: the row is text, and its neighbours are what they were."""
     before = b'{"level":"x"}'
-    batch = SafeBatch(batch_of([before, b'{"password":"hunter22"}', before]), before + b"\n" + written + b"\n" + before + b"\n", [1])
+    batch = SafeBatch(
+        batch_of([before, b'{"password":"hunter22"}', before]), before + b"\n" + written + b"\n" + before + b"\n", [1]
+    )
     columns, _ = decoder().decode(batch)
     assert columns.column("level") == ["x", None, "x"]
     assert json.loads(columns.rows[1] + b"}") == {"message": written.decode()}

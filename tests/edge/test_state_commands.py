@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shipper import assembly
-from shipper.inlets import mint_identity
 from shipper.edge import state_commands, state_texts, store
 from shipper.edge.state_commands import Kept, StreamRow, export, list_streams, parse_target, set_offset, take_over
 from shipper.edge.takeover.plan import Outcome
+from shipper.inlets import mint_identity
 from shipper.model.errors import HostError
 from shipper.progress import checkpoint
 from tests.edge.takeover_files import looks

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shipper import assembly
-from shipper.inlets import mint_identity
 from shipper.edge import store
 from shipper.edge.state_commands import Import, Kept, take_over
 from shipper.edge.takeover.disk import line_start
+from shipper.inlets import mint_identity
 from shipper.model.errors import HostError
 from shipper.progress import checkpoint
 from shipper.source.events import StreamState
