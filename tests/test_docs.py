@@ -46,3 +46,13 @@ def test_the_page_of_inputs_tells_of_every_source_and_frame() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     """To files of the project."""
     assert [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()] == []
+
+
+def test_every_test_that_a_guarantee_names_is_there() -> None:
+    """A promise is worth its test: names of tests and of files of tests in the page exist."""
+    text = (ROOT / "docs/guarantees.md").read_text()
+    tests = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    files = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    named = set(re.findall(r"\b(test_[a-z0-9_]+)\b(?!\.py)", text))
+    assert [name for name in sorted(named) if not any(f"def {name}(" in code for code in tests)] == []
+    assert [name for name in sorted(set(re.findall(r"\b(test_[a-z0-9_]+\.py)", text))) if name not in files] == []
