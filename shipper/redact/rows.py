@@ -54,6 +54,7 @@ class _Search(NamedTuple):
     group: int
     reach: int
     before: bytes
+    longest: int
 
 
 class Region(msgspec.Struct, gc=False):
@@ -138,9 +139,10 @@ class RowRedactor:
 
     def _search(self, text: bytes, end: int, number: int, past: int, regions: list[Region]) -> int:
         """Search for one rule, add what is found; return up to where the row is dealt with for this rule."""
-        pattern, bounded, validator, group, reach, before = self._searches.get(number) or self._made(number)
+        pattern, bounded, validator, group, reach, before, longest = self._searches.get(number) or self._made(number)
         start = past if reach < 0 or end == EVERYWHERE or end - reach < past else end - reach
-        while found := pattern.search(text, start):
+        stop = end + longest if longest and end != EVERYWHERE else len(text)
+        while found := pattern.search(text, start, stop):
             first, last = found.span(group)
             start, past = found.start() + 1, found.end()
             if before:
@@ -162,7 +164,7 @@ class RowRedactor:
             start = max(past, start)
             if end != EVERYWHERE:
                 return start
-        return len(text) + 1
+        return end if stop < len(text) else len(text) + 1
 
     def _made(self, number: int) -> _Search:
         """Compile a rule when it first fires: most never do."""
@@ -170,7 +172,7 @@ class RowRedactor:
         assert isinstance(rule, Rule)
         pattern, bounded = rule.exact()
         validator = None if rule.validator in ("none", "pem") else VALIDATORS[rule.validator]
-        made = self._searches[number] = _Search(pattern, bounded, validator, rule.group, rule.reach, rule.run_before())
+        made = self._searches[number] = _Search(pattern, bounded, validator, rule.group, rule.reach, rule.run_before(), rule.longest)
         return made
 
     def _region(self, text: bytes, start: int, end: int, number: int, *, literal: bool = False) -> Region:

@@ -43,6 +43,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     screen: str = ""
     reach: int = -1
     """Furthest distance from the start of a match to the screen's end; -1: unknown, the row is searched from its start."""
+    longest: int = 0
+    """Bytes of the longest match and what is looked at behind it; 0: unknown, the row is searched to its end. With it a hit costs
+    a search of its surroundings only, which matters where two rules share a screen."""
     group: int = 0
     before: str = ""
     """A class of characters, `A-Za-z0-9`: the hit begins with the 1 to 256 of them that stand before the match. Spares the search
