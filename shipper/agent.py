@@ -97,6 +97,11 @@ class Agent:
         """What ended a pipeline that was running."""
         return next((flow.failure for flow in self.flows if flow.failure is not None), None)
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether it ended because there was nothing more to read: the end of standard input."""
+        return bool(self.flows) and not self._stop_reason and all(flow.is_draining for flow in self.flows)
+
     def stop(self, reason: str) -> None:
         """Stop reading, deliver what is in flight, save, end."""
         log.write("info", "stopping", why=reason)
@@ -197,6 +202,7 @@ class Agent:
         first = min((flow.first_read_at for flow in self.flows if flow.first_read_at is not None), default=None)
         return {
             **{name: dict(value) if isinstance(value, Counter) else value for name, value in total.items()},
+            "pushed": any(inlet.subject != "file" for inlets in self._inlets for inlet in inlets.all),
             "files": sum(flow.files for flow in self.flows),
             "unreadable": sum(flow.unreadable for flow in self.flows),
             "in_flight": sum(flow.ledger.in_flight for flow in self.flows),

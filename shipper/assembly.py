@@ -97,6 +97,7 @@ def clashes(pipelines: Sequence[Pipeline], *, with_output: bool = True) -> list[
     faults: list[Fault] = []
     names: dict[str, Pipeline] = {}
     directories: dict[str, Pipeline] = {}
+    faults += _doubled_inputs(pipelines)
     for pipeline in pipelines:
         other = names.setdefault(pipeline.name, pipeline)
         if other is not pipeline:
@@ -109,6 +110,20 @@ def clashes(pipelines: Sequence[Pipeline], *, with_output: bool = True) -> list[
         if other is not pipeline:
             message = f"the pipeline {other.name} writes into the directory {directory} too"
             faults.append(Fault(pipeline.output.place, message, "give each its own: `output: {type: local, directory: ...}`"))
+    return faults
+
+
+def _doubled_inputs(pipelines: Sequence[Pipeline]) -> list[Fault]:
+    """Inputs that only one source can have: standard input, and each address."""
+    faults: list[Fault] = []
+    taken: set[str] = set()
+    for component in (source.component for pipeline in pipelines for source in pipeline.sources):
+        wanted = ["standard input"] if component.inlet == "pipe" else list(getattr(component.config, "listen", ()))
+        for name in wanted:
+            if name in taken and not name.endswith(":0"):
+                hint = "one source can have it; its records can go to several indices by `route`"
+                faults.append(Fault(component.place, f"{component.type}: another source has {name} already", hint))
+            taken.add(name)
     return faults
 
 
@@ -167,7 +182,8 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     gate = make_gate(pipeline, surroundings, decoders[0].guards)
     log.write("debug", "redaction gate ready", engine=gate.engine, rules=len(gate.rules))
     tell(tables)
-    dating = Dating(stamp_fields, surroundings.hash_key if pipeline.id == "content" else None)
+    added = tuple(dict.fromkeys(name for source in pipeline.sources for name in getattr(source.component.factory, "adds", ())))
+    dating = Dating(stamp_fields, surroundings.hash_key if pipeline.id == "content" else None, added)
     return Parts(
         name=pipeline.name,
         chains=[Chain(gate, decoder, stages, router, dating) for decoder in decoders],

@@ -64,12 +64,14 @@ class Working(Protocol):
 
 
 class Dating(msgspec.Struct, frozen=True):
-    """What a document's time and id are made of."""
+    """What a document's time and id are made of, and what its source adds."""
 
     stamp_fields: Sequence[str]
     """Looked at in order for the event's time."""
     content_key: bytes | None = None
     """Key of the hash that `id: content` makes of a record; None: ids are made of the origin."""
+    objects: Sequence[str] = ()
+    """Members that the source adds, objects in every document."""
 
 
 class Outcome(msgspec.Struct):
@@ -105,7 +107,7 @@ class Chain:
         self.gate = gate
         self._decoder = decoder
         self._stages = tuple(stages)
-        self._adds = frozenset(name for _, stage in stages for name in stage.adds)
+        self._adds = frozenset((*dating.objects, *(name for _, stage in stages for name in stage.adds)))
         self._router = router
         self._stamp_fields, self._content_key = tuple(dating.stamp_fields), dating.content_key
         self._timeline = timestamp.Timeline()

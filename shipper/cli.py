@@ -93,7 +93,7 @@ def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, log_lev
     options = agent.Options(once=once, patience_s=patience_s, **rest)
     memory.tune()
     finished = asyncio.run(agent.run(_read(configs, with_output=options.output is None), options, os.environ))
-    code = _report(finished.account(), once=once, as_json=as_json)
+    code = _report(finished.account(), once=once or finished.is_drained, as_json=as_json)
     if finished.failure is not None:
         raise finished.failure
     return code

@@ -131,6 +131,11 @@ class Flow:
         return len(self._unreadable)
 
     @property
+    def is_draining(self) -> bool:
+        """Whether it reads what is there to the end, and then ends."""
+        return self._draining
+
+    @property
     def held_rows(self) -> int:
         """Records that wait for their summary."""
         return sum(tickets.total() for _, tickets in self._held.values())

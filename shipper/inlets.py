@@ -64,6 +64,15 @@ class Inlets:
 
     async def open(self, before: checkpoint.Checkpoint | None) -> None:
         """Take up the streams of a checkpoint, and listen. Raises HostError."""
+        names = set(_names(self._pipeline))
+        for left in sorted(self._spools.glob("*/*.spool")):
+            if left.parent.name not in names:
+                names.add(left.parent.name)
+                log.write(
+                    "warning",
+                    "a source that is gone left records in its spool; bring it back to have them",
+                    spool=str(left.parent),
+                )
         for inlet, streams in zip(self.all, known_streams(before, self._pipeline), strict=True):
             if isinstance(inlet, Inlet):
                 inlet.offer(events.Resume(streams))

@@ -269,3 +269,23 @@ def test_acknowledged_rows_come_out_once_whatever_crashes_when(tmp_path: Path, s
     program.run()
     assert len(program.output) == len(set(program.output))
     assert program.acknowledged <= set(program.output)
+
+
+def test_an_input_that_only_one_source_can_have_is_refused_twice(site: Site) -> None:
+    """Two sources on one address, or on standard input, in one pipeline or in two: said at the second."""
+    listening = {"type": "syslog", "listen": "127.0.0.1:5514"}
+    site.configure(sources=[listening, {**listening, "type": "http"}, {"type": "stdin"}, {"type": "stdin"}])
+    told = shipper("check", site.pipeline)
+    assert told.code == 78
+    assert "another source has 127.0.0.1:5514 already" in told.err and "another source has standard input already" in told.err
+
+
+def test_a_spool_of_a_source_that_is_gone_is_told_of(site: Site) -> None:
+    """Its records wait for the source to come back, and the log says where."""
+    site.configure(sources=[{"type": "syslog", "listen": "127.0.0.1:0"}])
+    site.once()
+    [place] = site.state.glob("app/*/spool")
+    left = place / "http"
+    left.mkdir()
+    (left / "00000000000000000000.spool").write_bytes(b"")
+    assert "a source that is gone left records in its spool; bring it back to have them" in site.once().messages()

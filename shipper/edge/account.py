@@ -31,7 +31,7 @@ def render(account: Mapping[str, Any]) -> str:
         lines.append(f"{'stopped before the end':<40}   {account['stopped']}")
     if account["unreadable"]:
         lines.append(f"{'files that cannot be read':<28}{account['unreadable']:>12,}   see the log")
-    elif not account["read"] and not account["in_flight"]:
+    elif not account["read"] and not account["in_flight"] and not account.get("pushed"):
         lines.append(_nothing_read(account["files"]))
     return "\n".join(lines)
 

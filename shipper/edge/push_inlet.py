@@ -131,7 +131,8 @@ class PushInlet:
     async def open(self, before: events.StreamState | None) -> None:
         """Open the spool where the checkpoint says, and the receiver. Raises HostError."""
         state = before
-        opened = self._spool.open(self._mint(), before.offset if before is not None else 0)
+        settled, expected = (before.offset, before.fingerprint) if before is not None else (0, "")
+        opened = self._spool.open(self._mint(), settled, expected)
         if state is None or state.fingerprint != opened.identity or state.offset > opened.end:
             # Not the spool that the checkpoint knows: all that is in it is new, and so are its ids.
             place = f"push:{self.name}"

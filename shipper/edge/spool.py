@@ -128,13 +128,15 @@ class Spool:
         room = limits.size_max - self.size - self.waiting_bytes
         return not limits.drop_oldest and room < min(limits.commit_bytes, limits.size_max // 4)
 
-    def open(self, identity: str, settled: int = 0) -> Opened:
-        """Make the directory, or find what is in it. Blocking. `identity` is for a new spool; all before `settled` is delivered.
+    def open(self, identity: str, settled: int = 0, expected: str = "") -> Opened:
+        """Make the directory, or find what is in it. Blocking. `identity` is for a new spool.
+
+        All before `settled` is delivered, if this is the spool with the identity `expected` (or nothing is expected).
 
         Raises HostError where another agent holds it, the disk refuses, or a newer version wrote it.
         """
         try:
-            opened = self._log.open(identity, settled)
+            opened = self._log.open(identity, settled, expected)
         except BlockingIOError as error:
             self._log.close()
             raise HostError(f"another agent owns the spool {self.directory}", "Two agents need two state directories.") from error

@@ -156,9 +156,12 @@ class SpoolFiles:
                 self.forget()
                 self._reader = os.open(self._path(base), os.O_RDONLY | _SAFE)
                 self._reader_base = base
+            return os.pread(self._reader, size, at)
         except FileNotFoundError:
             return b""
-        return os.pread(self._reader, size, at)
+        except OSError:
+            self.forget()  # the next try opens it anew
+            raise
 
     def forget(self) -> None:
         """Close what `piece` holds open."""

@@ -100,11 +100,16 @@ class SpoolLog:
         """Whether all there is could go, if there were another segment to write to."""
         return self._settled >= self.end and not self.active.is_empty
 
-    def open(self, identity: str, settled: int) -> Opened:
-        """Take over what is there, and see to it that the last segment can be written to. Raises OSError, HostError."""
+    def open(self, identity: str, settled: int, expected: str = "") -> Opened:
+        """Take over what is there, and see to it that the last segment can be written to. Raises OSError, HostError.
+
+        `settled` is that of the spool with the identity `expected`; of another one nothing is settled.
+        """
         self.files.take()
+        segments = self._segments = self.files.listed()
+        if expected and segments and self._any_identity() not in ("", expected):
+            settled = 0
         self._settled = self._position = floor = previous = settled
-        segments = self.files.listed()
         while segments and segments[-1].is_empty and self.files.header(segments[-1].base) is None:
             torn = segments.pop()  # its making was cut short
             self.files.remove(torn)

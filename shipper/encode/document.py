@@ -214,6 +214,9 @@ def _collides(name: str, value: msgspec.Raw, added: Members, objects: Collection
         return False
     if name in added:
         return value != added[name] and not (_is_object(value) and _is_object(added[name]))
+    dotted = [ours.removeprefix(f"{name}.").split(".") for ours in added if ours.startswith(f"{name}.")]
+    if dotted and any(_reaches(value, path) for path in dotted):
+        return True
     if name in objects:
         return not _is_object(value)
     outer, dot, rest = name.partition(".")

@@ -172,7 +172,9 @@ class RowRedactor:
         assert isinstance(rule, Rule)
         pattern, bounded = rule.exact()
         validator = None if rule.validator in ("none", "pem") else VALIDATORS[rule.validator]
-        made = self._searches[number] = _Search(pattern, bounded, validator, rule.group, rule.reach, rule.run_before(), rule.longest)
+        made = self._searches[number] = _Search(
+            pattern, bounded, validator, rule.group, rule.reach, rule.run_before(), rule.longest
+        )
         return made
 
     def _region(self, text: bytes, start: int, end: int, number: int, *, literal: bool = False) -> Region:

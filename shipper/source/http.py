@@ -30,6 +30,9 @@ class Http:
     that stays the same when a request is sent again, and its records are stored once.
     """
 
+    tells_when_full = True
+    """A client hears 429 at once, rather than waiting for its time-out."""
+
     class Config(ListenConfig):
         """Settings of the source http."""
 

@@ -187,7 +187,7 @@ class Streamed(Messages):
             stop, message = self._next(data, at)
             if stop == at:
                 break
-            if message:
+            if message.rstrip(b"\r"):
                 yield message
             at = self._read_past(data, stop)
         self._buffer = data[at:]

@@ -323,3 +323,13 @@ def test_random_damage_of_files_never_raises_and_never_makes_a_row(tmp_path):
         assert set(found) <= set(rows)
         assert [start for start, _ in found] == sorted({start for start, _ in found})
         assert end == opened.end
+
+
+def test_nothing_is_deleted_when_another_spool_lies_where_the_expected_one_was(tmp_path):
+    """What the checkpoint says is delivered is said of the spool it knows; a directory that was put there is read from its start."""
+    rows, _, files = filled(tmp_path)
+    restore(tmp_path, files)
+    spool = make(tmp_path)
+    opened = spool.open(OTHER, settled=10**6, expected=OTHER)
+    assert opened.first == 0 and opened.identity == IDENTITY
+    assert {name for name in files if (tmp_path / name).exists()} == set(files)

@@ -77,6 +77,8 @@ FORGED: list[dict[str, object]] = [
     {"container.id": OTHER},
     {"container.id": {"a": 1}},
     {"container.runtime": None},
+    {"container": {"id": OTHER}},
+    {"container": "mine"},
 ]
 
 
