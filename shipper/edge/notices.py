@@ -12,6 +12,7 @@ NOTICES = {
     "ended": ("info", "file gone, read to its end"),
     "lost": ("warning", "file gone, not read to its end"),
     "missed": ("warning", "file gone before it was read"),
+    "held_too_much": ("error", "deleted files hold too much of the disk, one is given up"),
     "refused": ("warning", "path refused"),
     "unreadable": ("warning", "file cannot be read, to be tried again"),
     "handles": ("warning", "too many open files"),

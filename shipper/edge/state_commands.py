@@ -297,9 +297,9 @@ def _quoted(state: StreamState) -> StreamState:
 def _disk(kept: Kept, paths: list[str], saved_s: float = math.inf) -> Disk:
     """The files of the pipeline's file sources. Raises HostError where it has none."""
     sources = enumerate(source.component for source in kept.pipeline.sources)
-    configs = {number: component.config for number, component in sources if component.type == "file"}
+    configs = {number: component.config for number, component in sources if component.inlet == "file"}
     if not configs:
-        raise HostError(f"the pipeline {kept.pipeline.name} has no source `file`", "Offsets are kept for files alone.")
+        raise HostError(f"the pipeline {kept.pipeline.name} follows no files", "Offsets are kept for files alone.")
     return Disk(configs, paths, saved_s)
 
 

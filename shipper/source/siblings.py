@@ -134,6 +134,8 @@ class Siblings:
         if known.handle is not None:
             if stream is not None:
                 situation.reading.turns.add(known)
+                if situation.reading.paused:  # nor would a read tell that it has no name left, and is held by us alone
+                    situation.examiner.add(known)
             elif known.phase is Phase.NEW:
                 situation.examiner.add(known)
             return
@@ -142,11 +144,16 @@ class Siblings:
             situation.later.add(known)
             situation.hurry = True
             return
-        if stream is None and known.phase is Phase.NEW and known.mintable and known.size:
+        if stream is None and known.phase is Phase.NEW and known.mintable and known.size and not self._is_compressed(known):
             situation.say(Note("missed", known.path, {"bytes": known.size}))
         if stream is not None and not stream.ended:
             self._searches.lose(known, "vanished")
         situation.drop(known)
+
+    def _is_compressed(self, known: Known) -> bool:
+        """Whether a compressed file lies where it lay."""
+        files = self._situation.table.files.values()
+        return any(other.packed and other.path.startswith(f"{known.path}.") for other in files)
 
 
 def _changed_at(entry: Entry) -> float:

@@ -266,7 +266,7 @@ def test_targets_are_words_or_bytes() -> None:
 def test_a_pipeline_without_files_has_no_offsets_to_take(site: Site) -> None:
     """Said before anything is locked for long."""
     pipeline = msgspec.structs.replace(kept(site).pipeline, sources=[])
-    with pytest.raises(HostError, match="has no source `file`"):
+    with pytest.raises(HostError, match="follows no files"):
         set_offset(msgspec.structs.replace(kept(site), pipeline=pipeline), "/x", 0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from shipper.source.reading import Limits
@@ -99,3 +101,39 @@ def test_files_with_unread_bytes_are_closed_when_too_many_are_open() -> None:
     world.advance(11)
     assert len(world.texts()) == 1000
     assert world.most_handles <= 6
+
+
+@pytest.mark.parametrize("include", ["/var/log/*.log", "/var/log/*.log*"])
+def test_a_deleted_file_counts_while_nothing_is_read_wherever_its_last_name_was(include: str) -> None:
+    """A chain of one backup while the output is blocked: each rename deletes the file before; what is held is bounded all the same."""
+    world = World(include, hold="1500B")
+    world.fs.write(LIVE, b"first\n")
+    world.start()
+    world.pause()
+    for number in range(5):
+        world.fs.write(LIVE, (b"%d" % number * 9 + b"\n") * 100)
+        world.advance(1)
+        world.fs.rename(LIVE, f"{LIVE}.1")
+        world.fs.write(LIVE, b"x%d\n" % number)
+        world.advance(1)
+    world.advance(20)
+    assert sum(lost.bytes for lost in world.lost) >= 2000
+    assert {lost.cause for lost in world.lost} == {"held_too_much"}
+
+
+@pytest.mark.parametrize("compressed_s", [0, 1, 3, 10])
+def test_a_file_is_not_missed_when_its_content_is_read_compressed(compressed_s: float) -> None:
+    """It was listed, could not be opened before it was compressed, and is read all the same: no alarm."""
+    world = started("/var/log/*.log")
+    world.advance(6)
+    world.settle()
+    world.crash()
+    rotate(world, b"unseen\n", b"live\n")
+    world.fs.denied[f"{LIVE}.1"] = errno.ENOENT
+    world.start()
+    world.advance(compressed_s)
+    world.fs.compress(f"{LIVE}.1", f"{LIVE}.1.gz")
+    world.fs.unlink(f"{LIVE}.1")
+    world.advance(30)
+    assert sorted(world.texts()) == ["a", "b", "live", "unseen"] and not world.lost
+    assert "missed" not in world.kinds()
