@@ -23,6 +23,7 @@ _EXPLAINED = (
     ("expected '-' indicator", "expected - for the next item of the list", _INDENT),
     ("did not find expected key", "expected a key", _INDENT + "; text after a closing quote needs quotes too"),
     ("could not find expected ':'", "expected : after the key", "write `key: value`, with a blank after the colon"),
+    ("exceeded maximum nesting depth", "more than 64 levels of nesting", ""),
     ("found incompatible YAML document", "unknown version of YAML", "leave the %YAML line out"),
 )
 _START = re.compile(r"\S\S*")

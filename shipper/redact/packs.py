@@ -53,11 +53,11 @@ def chosen_rules(config: RedactConfig) -> list[Rule | KeyRule]:
     """
     rules: list[Rule | KeyRule] = [_own_rule(rule, number) for number, rule in enumerate(config.rules)]
     pack_of: dict[str, str] = {}
-    for number, name in enumerate(config.packs):
-        _expect(name, PACKS, f"packs.{number}", "pack")
-        pack = load_pack(name)
+    for number, asked in enumerate(config.packs):
+        _expect(asked, PACKS, f"packs.{number}", "pack")
+        pack = load_pack(asked)
         rules += [*pack.rules, *pack.keys]
-        pack_of |= dict.fromkeys([*[rule.id for rule in pack.rules], *[rule.id for rule in pack.keys]], name)
+        pack_of |= dict.fromkeys([*[rule.id for rule in pack.rules], *[rule.id for rule in pack.keys]], asked)
     if config.keys:
         rules.append(KeyRule(id=USER_KEYS, title="names of your own", names=config.keys, separated=True))
     ids = [rule.id for rule in rules]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from shipper.config.fields import ComponentConfig, Secret
@@ -35,7 +37,7 @@ class CustomRule(ComponentConfig, frozen=True, kw_only=True):
 class RedactConfig(ComponentConfig, frozen=True, kw_only=True):
     """What is redacted before anything else sees a record."""
 
-    packs: list[str] = msgspec.field(default_factory=lambda: ["secrets", "pii"])
+    packs: list[Literal["secrets", "pii"]] = msgspec.field(default_factory=lambda: ["secrets", "pii"])
     """Rule packs: secrets (keys and tokens of services, private keys, passwords by name), pii (e-mail, cards, IBAN ...)."""
     keys: list[str] = msgspec.field(default_factory=list)
     """More names of fields whose value is masked, beside those of the packs. Case, `-` and `_` do not count; `*` and `?`
