@@ -14,18 +14,20 @@ all columns at once.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import compress
+from itertools import accumulate, compress
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from shipper.frame.frame import Cut
-from shipper.model.batch import contiguous
+from shipper.model.batch import split_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 T = TypeVar("T")
+_BUT_LAST = itemgetter(slice(0, -1))
 _STREAMS_FEW = 4
 
 
@@ -115,14 +117,17 @@ def columns(starts: list[int], stops: list[int]) -> Columns:
 
 def bounded(block: bytes, base: int) -> tuple[list[bytes], list[int], list[int]]:
     """The lines of a block without their newlines, where each starts in the source, and where it stops. The last may lack one."""
-    raw = block.split(b"\n")
-    ended = not raw[-1]
-    if ended:
-        raw.pop()
-    starts, stops = map(list, contiguous(raw, base))
-    if not ended:
-        stops[-1] -= 1
-    return raw, starts, stops
+    lines, starts, stops = lined(block, base)
+    if not block.endswith(b"\n"):
+        lines[-1] += b"\n"
+    return list(map(_BUT_LAST, lines)), starts, stops
+
+
+def lined(block: bytes, base: int) -> tuple[list[bytes], list[int], list[int]]:
+    """The same with their newlines, which is how they are found the fastest."""
+    lines = split_lines(block, None)
+    bounds = list(accumulate(map(len, lines), initial=base))
+    return lines, bounds[:-1], bounds[1:]
 
 
 def join_parts(found: Columns, streams: Sequence[object], parts: Sequence[int], window: Window) -> tuple[list[Group], int]:

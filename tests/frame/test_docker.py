@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shipper.config.fields import Size
 from shipper.frame.docker import Docker
-from shipper.frame.joining import bounded, columns
+from shipper.frame.joining import columns, lined
 from tests.frame.test_lines import naive as naive_lines
 from tests.kit.records import Found, cut_in_windows, found_in
 
@@ -208,10 +208,10 @@ def test_a_window_full_of_unfinished_parts_moves_on_when_they_are_too_far_back()
 def test_one_decoding_agrees_with_that_of_each_line_when_all_are_the_drivers(lines: list[bytes]) -> None:
     """Parts, escapes, blank texts and labels are no reason to leave the fast way."""
     block = b"".join(lines)
-    raw, starts, stops = bounded(block, 7)
+    raw, starts, stops = lined(block, 7)
     fast = docker()._decode_fast(block, raw, columns(starts, stops))
     assert fast is not None
-    assert docker()._decode_carefully(raw, columns(starts, stops), 7 + len(block)) == fast
+    assert docker()._decode_carefully(raw, columns(starts, stops)) == fast
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_one_decoding_agrees_with_that_of_each_line_when_all_are_the_drivers(lin
 )
 def test_the_fast_way_refuses_a_block_when_faults_in_it_cancel_out(block: bytes) -> None:
     """Counts that agree by chance do not give records the origin of others, and labels are looked into."""
-    raw, starts, stops = bounded(block, 0)
+    raw, starts, stops = lined(block, 0)
     assert docker()._decode_fast(block, raw, columns(starts, stops)) is None
     assert found_in(docker().cut(block, 0, final=True), 0) == [found for found, _, _ in naive(block)[0]]
 
