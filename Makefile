@@ -40,6 +40,7 @@ sim: $(STAMP) ## random programs of files and faults against the file source: SE
 bench: $(STAMP) ## speed and memory against the yardstick, frames, and idle files
 	$(BIN)/python -m tests.bench.bench
 	$(BIN)/python -m tests.bench.frames
+	$(BIN)/python -m tests.bench.chains
 	$(BIN)/python -m tests.bench.idle
 
 lock: ## write packaging/requirements.lock anew from what pyproject.toml allows
