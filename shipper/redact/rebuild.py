@@ -93,6 +93,8 @@ class _Numbers(dict[int, int]):
         super().__init__()
         self._batch = batch
         self._counted = (0, 0)
+        self._starts: list[int] = []
+        """Where the rows start in the block, where they are at hand as a list and are not the source's own lines."""
 
     def __missing__(self, start: int) -> int:
         batch = self._batch
@@ -100,6 +102,10 @@ class _Numbers(dict[int, int]):
             return bisect_left(batch.ends, start)
         if batch.is_contiguous:
             return bisect_right(batch.starts, batch.base + start) - 1
+        if batch.lines is not None:
+            self._starts = self._starts or list(accumulate(map(len, batch.lines), initial=0))
+        if self._starts:
+            return bisect_right(self._starts, start) - 1
         place, row = self._counted if self._counted[0] <= start else (0, 0)
         row += batch.block.count(b"\n", place, start)
         self._counted = (start, row)

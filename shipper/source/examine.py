@@ -160,9 +160,9 @@ def _judge(known: Known, head: bytes, table: Table) -> Steps:
             return Finding(known, verdict, head, other=other)
     if known.packed:
         return Finding(known, Verdict.NEW, head, proof=(yield from _content(known)))
-    copy = table.copy_of(known, head)
-    if copy is not None and (yield from _proves(known, copy)):
-        return Finding(known, Verdict.ORIGINAL, head, copy)
+    for copy in table.copies_of(known, head):
+        if _is_proven(copy) and (yield from _proves(known, copy)):
+            return Finding(known, Verdict.ORIGINAL, head, copy)
     return Finding(known, Verdict.NEW, head, proof=(yield from _last_bytes(known, head)))
 
 
@@ -176,7 +176,9 @@ def _twin(known: Known, head: bytes, table: Table) -> Generator[Question, Answer
         holder = table.holder(stream)
         if holder is None:
             return Finding(known, Verdict.RESUMED, head, stream)
-        return Finding(known, Verdict.COPY, head, stream, holder)
+        verdict = Verdict.COPY if _is_proven(stream) else (yield from _compare(known, holder, head))
+        if verdict is not Verdict.NEW:
+            return Finding(known, verdict, head, stream, holder)
     if not known.torn:
         return None
     if not known.final:
@@ -185,13 +187,23 @@ def _twin(known: Known, head: bytes, table: Table) -> Generator[Question, Answer
     return Finding(known, Verdict.COVERED, head) if shown else None
 
 
+def _is_proven(stream: Stream) -> bool:
+    """Whether what a stream knows tells its file from others with the same first KiB, which may be a common header."""
+    return stream.proof() is not None or stream.print.length < HEAD_BYTES
+
+
 def _content(known: Known) -> Generator[Question, Answer, tuple[int, bytes] | None]:
     """Of a new compressed file that is not to be read from its beginning: go to its end, so that its size is known."""
     if known.begin:
-        while not known.whole and not known.torn:
-            yield from _read(known, known.size, 1)
+        yield from _measure(known)
         known.begin = known.size
     return None
+
+
+def _measure(known: Known) -> Generator[Question, Answer, None]:
+    """Go to the end of a compressed file, so that its size is known."""
+    while not known.whole and not known.torn:
+        yield from _read(known, known.size, 1)
 
 
 def _is_same(known: Known, head: bytes, size: int) -> Generator[Question, Answer, bool]:
@@ -222,14 +234,18 @@ def _last_bytes(known: Known, head: bytes) -> Generator[Question, Answer, tuple[
 
 def _compare(known: Known, other: Known, head: bytes) -> Generator[Question, Answer, Verdict]:
     """Whether the first and the last KiB of `known` stand at the same places of the live file `other`."""
-    at = max(0, known.size - HEAD_BYTES)
-    mine = head if not at else (yield from _read(known, at, HEAD_BYTES))[0]
     try:
         begin, size = yield from _head(other)
         if not (yield from _is_same(other, begin, size)):
             return Verdict.LATER
-        if begin[: len(head)] != head:
-            return Verdict.NEW
+    except _FailedError:
+        return Verdict.LATER
+    if begin[: len(head)] != head:
+        return Verdict.NEW
+    yield from _measure(known)
+    at = max(0, known.size - HEAD_BYTES)
+    mine = head if not at else (yield from _read(known, at, HEAD_BYTES))[0]
+    try:
         theirs, _ = yield from _read(other, at, len(mine))
         return Verdict.COPY if theirs == mine else Verdict.NEW
     except _FailedError:
@@ -241,19 +257,26 @@ def _head(known: Known) -> Generator[Question, Answer, tuple[bytes, int]]:
     if known.handle is not None:
         data, size = yield from _read(known, 0, HEAD_BYTES)
         return data, size if known.whole or known.torn else _UNKNOWN
+    answer = yield from _open(known)
+    return answer.head, answer.size if answer.whole or answer.torn else _UNKNOWN
+
+
+def _open(known: Known) -> Generator[Question, Answer, Opened]:
     answer = yield Open(known.path, *known.key)
     if isinstance(answer, OpenFailed):
         raise _FailedError(answer.errno, answer.reason)
     assert isinstance(answer, Opened)
     known.handle, known.whole, known.torn, known.deleted = answer.handle, answer.whole, answer.torn, False
-    return answer.head, answer.size if answer.whole or answer.torn else _UNKNOWN
+    return answer
 
 
 def _read(known: Known, offset: int, size: int) -> Generator[Question, Answer, tuple[bytes, int]]:
-    """Up to `size` bytes, short only where the file ends, and the file's size."""
-    assert known.handle is not None
+    """Up to `size` bytes, short only where the file ends, and the file's size. Opens the file if it was closed to make room."""
     data, size_now = b"", 0
     while len(data) < size:
+        if known.handle is None:
+            yield from _open(known)
+            assert known.handle is not None
         answer = yield Read(known.handle, offset + len(data), size - len(data))
         if isinstance(answer, ReadFailed):
             raise _FailedError(answer.errno)

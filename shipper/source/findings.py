@@ -9,7 +9,7 @@ from shipper.source.events import Began, Lost, Note
 from shipper.source.examine import Finding, Verdict
 from shipper.source.identity import Fingerprint
 from shipper.source.known import Known, Phase, Stream
-from shipper.source.names import is_rotated, is_temporary, split, unpacked
+from shipper.source.names import family, is_rotated, is_temporary, split, unpacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +103,8 @@ class Findings:
         known.copied, known.home = None, stream.home
         stream.print = Fingerprint(finding.head)
         situation.table.bind(known, stream)
+        if situation.table.listed_at(family(known.path)) is not None:
+            situation.table.stray(known, stream)
         if known.packed:
             stream.size = max(known.size if known.whole else stream.size, stream.position)
         else:
@@ -265,7 +267,7 @@ class Findings:
             closed = situation.reading.shed()
             situation.say(Note("handles", known.path, {"errno": errno, "closed": closed}))
         situation.reading.hold_off(known, errno, situation.now, finding.reason)
-        if known.stream is None:
+        if known.stream is None or known.stream.ended:
             situation.blocked.add(known)
 
     def give_up(self, known: Known, errno: int, left: int) -> None:

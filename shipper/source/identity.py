@@ -88,6 +88,10 @@ class Trail:
         number = max(0, bisect_right(self._offsets, offset) - 1)
         return self._offsets[number], self._guards[number]
 
+    def last(self) -> tuple[int, bytes]:
+        """The last boundary, and its guard."""
+        return self._offsets[-1], self._guards[-1]
+
     def prune(self, settled: int) -> None:
         """Forget what lies before the boundary that `settled` needs."""
         number = bisect_right(self._offsets, settled) - 1

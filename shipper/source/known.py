@@ -13,6 +13,7 @@ RULES
 from __future__ import annotations
 
 from enum import Enum
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from shipper.source.events import Entry, StreamState
@@ -116,13 +117,14 @@ class Stream:
         offset, guard = self.trail.at(self.settled)
         return (offset, guard) if guard and offset else None
 
-    def snapshot(self, settled: int) -> StreamState:
-        """What the checkpoint must hold when everything before `settled` has a verdict."""
-        guard_offset, guard = (self.first_end if not settled else None) or self.trail.at(settled)
+    def snapshot(self, settled: int, mtime_s: float = float("inf")) -> StreamState:
+        """What the checkpoint must hold when everything before `settled` has a verdict; its last change was `mtime_s` at most."""
+        end = self.first_end or (self.trail.last() if self.print.length >= HEAD_BYTES else None)
+        guard_offset, guard = (end if not settled else None) or self.trail.at(settled)
         cut = self.cut if self.cut is not None and self.cut > settled else None
         return StreamState(
             self.id, self.path, self.key[0], self.key[1], settled, self.print.length, self.print.value.hex(), guard.hex(),
-            self.first_seen, self.ended and settled >= self.next_offset, cut, guard_offset, self.size, self.mtime_s,
+            self.first_seen, self.ended and settled >= self.next_offset, cut, guard_offset, self.size, min(self.mtime_s, mtime_s),
             self.home if self.home != self.path else "", self.given_up,
         )  # fmt: skip
 
@@ -215,9 +217,9 @@ class Table:
         """By live path, as names say it: the stream enlisted last, which leads to the others (`Stream.older`)."""
         self.retired: dict[str, None] = {}
         """Streams that were read to their end and have no file, oldest first."""
-        self.strays: dict[str, tuple[Stream, float]] = {}
-        """By live path: the stream of a rotated file that was new while nobody knew the live one it may be a copy of, and since
-        when the live one must not have changed to be its original (any time, if no scan had shown it)."""
+        self.strays: dict[str, list[tuple[Stream, float]]] = {}
+        """By live path: `KIN` streams of rotated files that were new while nobody knew the live one they may be copies of, and since
+        when the live one must not have changed to be the original (any time, if no scan had shown it)."""
         self.departed: dict[str, None] = {}
         """Live paths whose last file is gone, oldest first."""
         self.beside: dict[str, set[Key]] = {}
@@ -427,18 +429,20 @@ class Table:
         other = self.paths.get(live)
         if live == known.path:
             self.strays.pop(live, None)
-        elif (other is not None or live in self.latest) and self.listed_at(live) is None:
-            self.strays[live] = stream, float("inf")
-        elif other is not None and other is not known and other.stream is None:
-            self.strays[live] = stream, known.mtime_s
+            return
+        unseen = (other is not None or live in self.latest) and self.listed_at(live) is None
+        if unseen or (other is not None and other is not known and other.stream is None):
+            entry = (stream, float("inf") if unseen else known.mtime_s)
+            self.strays[live] = [*self.strays.get(live, [])[1 - KIN :], entry]
 
-    def copy_of(self, known: Known, head: bytes) -> Stream | None:
-        """The stream of a rotated file that may be a copy of the live file `known`, which was seen later than its copy."""
-        stream, until_s = self.strays.get(known.path, (None, 0.0))
-        if stream is None or stream.position > known.size or known.mtime_s > until_s or not stream.print.matches(head):
-            return None
-        holder = self.files.get(stream.key)
-        return stream if holder is not None and holder is not known and holder.stream is stream else None
+    def copies_of(self, known: Known, head: bytes) -> Iterator[Stream]:
+        """Streams of rotated files that may be copies of the live file `known`, which was seen later than they were."""
+        for stream, until_s in self.strays.get(known.path, ()):
+            holder = self.files.get(stream.key)
+            if holder is None or holder is known or holder.stream is not stream:
+                continue
+            if stream.position <= known.size and known.mtime_s <= until_s and stream.print.matches(head):
+                yield stream
 
     def listed_at(self, path: str) -> Key | None:
         """The inode that the last scan saw at a path."""
@@ -465,9 +469,21 @@ class Table:
         ended = (known for known in self.files.values() if known.handle is None and known.stream and known.stream.ended)
         return sorted(ended, key=lambda known: known.mtime_s)[:over]
 
+    def _unread(self) -> dict[str, float]:
+        """By live path: the earliest change of a file beside it that is to be read, and was not identified yet.
+
+        After a restart it must count as later than the streams of its path, though some of these changed after it.
+        """
+        found: dict[str, float] = {}
+        for key in chain.from_iterable(self.beside.values()):
+            known = self.files.get(key)
+            if known is not None and known.stream is None and known.mintable and known.phase is Phase.NEW:
+                found[known.home] = min(known.mtime_s, found.get(known.home, known.mtime_s))
+        return found
+
     def snapshot(self, settled: Mapping[str, int]) -> list[StreamState]:
         """States of all streams that are needed after a restart. Unchanged ones are the same objects as last time."""
-        states = []
+        states, unread = [], self._unread()
         for stream in tuple(self.streams.values()):
             offset = max(stream.settled, settled.get(stream.id, 0))
             if offset != stream.settled:
@@ -477,8 +493,9 @@ class Table:
             if self._is_over(stream):
                 self._unlist(stream)
                 continue
-            if stream.state is None:
-                stream.state = stream.snapshot(offset)
+            mtime_s = min(stream.mtime_s, unread.get(stream.home, stream.mtime_s))
+            if stream.state is None or stream.state.mtime_s != mtime_s:
+                stream.state = stream.snapshot(offset, mtime_s)
             states.append(stream.state)
         return states
 

@@ -75,6 +75,8 @@ class Reading:
         """The window was not filled, though the file does not end there."""
         self._asked_to = 0
         self._opened = 0
+        self.asked: int | None = None
+        """The handle of a `Read` that is outstanding: it stays open."""
         self._idle: OrderedDict[Key, Known] = OrderedDict()
         self.deleted: OrderedDict[Key, Known] = OrderedDict()
         """Open files without a name, the one deleted first at the beginning."""
@@ -230,11 +232,12 @@ class Reading:
         self.hold_off(known, event.errno, now)
 
     def hold_off(self, known: Known, errno: int, now: float, reason: str = "") -> None:
-        """Leave it alone for a while that doubles with every failure; said once."""
+        """Leave it alone for a while that doubles with every failure; said once. Asked for sooner, it goes on waiting."""
         if not known.backoff_s:
             self._say(Note("unreadable", known.path, {"errno": errno, "reason": reason}))
-        known.backoff_s = min(max(known.backoff_s * 2, _BACKOFF_S[0]), _BACKOFF_S[1])
-        self.timers.arm("retry", known, now + known.backoff_s)
+        if not known.backoff_s or not self.timers.armed("retry", known):
+            known.backoff_s = min(max(known.backoff_s * 2, _BACKOFF_S[0]), _BACKOFF_S[1])
+            self.timers.arm("retry", known, now + known.backoff_s)
         self.release(known)
 
     def release(self, known: Known) -> None:
@@ -288,7 +291,7 @@ class Reading:
             spare = list(islice(files.values(), self._opened - limit)) if self._opened > limit else ()
             for known in spare:
                 del files[known.key]
-                if known is not self.current and not known.deleted:
+                if known is not self.current and not known.deleted and known.handle != self.asked:
                     self.close(known)
 
     def touch(self, known: Known, now: float) -> None:

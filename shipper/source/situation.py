@@ -49,7 +49,7 @@ class Situation:
         self.dropped = False
         """A file was forgotten that the last scan showed."""
         self.blocked: set[Known] = set()
-        """Files without a stream that cannot be opened or read for now."""
+        """Files without a stream, or changed since theirs ended, that cannot be opened or read for now."""
         self.later: set[Known] = set()
         """To be looked at again with the next scan: names were stale, or a listing missed them."""
 

@@ -44,10 +44,12 @@ class Survey:
         table.listed = fresh if event.complete else {**before, **fresh}
         for entry in changed:
             known = table.files.get((entry.dev, entry.ino))
-            if known is not None:
-                self._arrivals.changed(known, entry)
-            else:
+            if known is None:
                 arrived.append(entry)
+                continue
+            if known.path == entry.path and table.paths.get(entry.path) is not known:
+                self._arrivals.moved(known, entry.path, outside=False)
+            self._arrivals.changed(known, entry)
         for entry in arrived:
             self._arrivals.arrived(entry)
         if event.complete:

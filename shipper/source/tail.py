@@ -36,6 +36,7 @@ from shipper.source.events import (
     Opened,
     OpenFailed,
     Paused,
+    Read,
     ReadFailed,
     Resume,
     Resumed,
@@ -152,7 +153,7 @@ class Tail:
         if isinstance(event, Got) and event.underway:
             self._again = True
             return
-        self._asked = False
+        self._asked, self._reading.asked = False, None
         if isinstance(event, Opened):
             self._reading.opened()
         if self._examiner.known is not None:
@@ -256,6 +257,7 @@ class Tail:
 
     def _ask_for(self, question: Command) -> None:
         self._asked, self._question = True, question
+        self._reading.asked = question.handle if isinstance(question, Read) else None
         self._situation.say(question)
 
     def _is_drained(self) -> bool:
