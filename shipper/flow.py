@@ -246,9 +246,9 @@ class Flow:
     def lost(self, inlet: Inflow, lost: events.Lost) -> None:
         """Bytes nobody can give any more."""
         del inlet
-        self.ledger.account.lost_bytes[lost.cause] += lost.bytes
         known = self._streams.get(lost.stream_id)
         path = known.stream.path if known else "?"
+        self.ledger.lose(path, lost.bytes, lost.cause)
         log.write("error", "bytes lost", file=path, stream=lost.stream_id, bytes=lost.bytes, cause=lost.cause)
 
     def noted(self, note: events.Note) -> None:

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_LOST_FILES_SHOWN = 10
+
+
 def render(account: Mapping[str, Any]) -> str:
     """The account as text."""
     lines = [f"{'unaccounted':<28}{account['unaccounted']:>12,}"]
@@ -18,6 +21,9 @@ def render(account: Mapping[str, Any]) -> str:
     lines += _section("dropped", sum(account["dropped"].values()), account["dropped"])
     lines += _section("dead letters", sum(account["dead"].values()), account["dead"])
     lines += _section("lost (bytes)", sum(account["lost_bytes"].values()), account["lost_bytes"])
+    if account.get("lost_files"):
+        most = sorted(account["lost_files"].items(), key=lambda one: -one[1])[:_LOST_FILES_SHOWN]
+        lines += [f"    {size:>12,}  {path}" for path, size in most]
     lines += _section("masked (hits)", sum(account["masked"].values()), account["masked"])
     if account["flagged"]:
         lines += _section("flagged", sum(account["flagged"].values()), account["flagged"])

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+LOST_FILES_MAX = 1000
+
+
 class _Entry(msgspec.Struct):
     stream_id: str
     stop: int
@@ -56,6 +59,9 @@ class Account(msgspec.Struct):
     dropped: Counter[str] = msgspec.field(default_factory=Counter)
     dead: Counter[str] = msgspec.field(default_factory=Counter)
     lost_bytes: Counter[str] = msgspec.field(default_factory=Counter)
+    """By cause."""
+    lost_files: Counter[str] = msgspec.field(default_factory=Counter)
+    """The same bytes by file; at most `LOST_FILES_MAX` files, the others together under an empty name."""
     skipped_bytes: Counter[str] = msgspec.field(default_factory=Counter)
     """Source bytes that are no record: `blank`, `nul`, and the `cut` part of overlong lines."""
     generated: int = 0
@@ -88,6 +94,12 @@ class Ledger:
         """Take up a stream at `offset`, as the checkpoint or its minting says."""
         self._committed[stream_id] = Committed(offset, last_seconds)
         self._order.setdefault(stream_id, deque())
+
+    def lose(self, path: str, size_bytes: int, cause: str) -> None:
+        """Count bytes that nobody can give any more."""
+        files = self.account.lost_files
+        self.account.lost_bytes[cause] += size_bytes
+        files[path if path in files or len(files) < LOST_FILES_MAX else ""] += size_bytes
 
     def forget(self, stream_id: str) -> None:
         """Drop a stream that is over; it must have nothing in flight."""

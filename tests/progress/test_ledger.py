@@ -167,3 +167,15 @@ def test_a_stream_is_forgotten_only_when_nothing_of_it_is_in_flight() -> None:
     ledger.forget("s")
     assert ledger.offsets() == {}
     assert not ledger.busy("s")
+
+
+def test_what_is_lost_is_counted_by_cause_and_by_file_within_a_bound() -> None:
+    """A thousand files by name; what is lost of more of them stands together."""
+    ledger = Ledger()
+    for number in range(1010):
+        ledger.lose(f"{number}.log", 10, "vanished")
+    ledger.lose("0.log", 5, "truncated")
+    account = ledger.account
+    assert account.lost_bytes == {"vanished": 10_100, "truncated": 5}
+    assert account.lost_files["0.log"] == 15 and account.lost_files[""] == 100
+    assert account.lost_files.total() == account.lost_bytes.total()
