@@ -166,7 +166,7 @@ class PushInlet:
 
     def noted(self, kind: str, fields: Mapping[str, object]) -> None:
         """Log what the receiver noticed."""
-        log.write("info", f"{self.name}: {kind.replace('_', ' ')}", **fields)
+        log.write("warning", f"listener: {kind.replace('_', ' ')}", source=self.name, **fields)
 
     def ended(self) -> None:
         """The receiver has nothing more, ever."""

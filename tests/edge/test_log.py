@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from shipper.edge import log
 from tests.kit.site import ROOT
 
-VARYING = {("flow.py", "informed"), ("flow.py", "noted"), ("assembly.py", "tell")}
+VARYING = {
+    ("flow.py", "informed"),
+    ("flow.py", "noted"),
+    ("flow.py", "began"),
+    ("push_inlet.py", "noted"),
+    ("assembly.py", "tell"),
+}
 """Functions whose message is a variable: each takes it from a table of constants."""
 
 
