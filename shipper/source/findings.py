@@ -70,7 +70,7 @@ class Findings:
             self._searches.lose(known, cause)
             self._searches.list(known.home, None, stream.mtime_s)
         known.phase, known.begin, known.copied = Phase.NEW, 0, None
-        known.rotated = known.final = False
+        known.rotated, known.final = known.rotated and known.path != known.home, False
         situation.reading.timers.disarm("grace", known)
         situation.examiner.add(known)
 

@@ -179,25 +179,19 @@ class Known:
         self.read_at = -1e9
         self.backoff_s = 0.0
 
+    @property
+    def unsure(self) -> bool:
+        """It changed, or could not be opened, and is to be examined: it may not be its stream any more."""
+        return self.queued or self.backoff_s > 0
+
 
 class Table:
     """All files and streams of a source."""
 
     __slots__ = (
-        "beside",
-        "departed",
-        "files",
-        "kin",
-        "latest",
-        "listed",
-        "orphans",
-        "orphans_by_key",
-        "orphans_by_path",
-        "paths",
-        "retired",
-        "strays",
-        "streams",
-    )
+        "beside", "departed", "files", "kin", "latest", "listed", "orphans", "orphans_by_key", "orphans_by_path", "paths", "retired",
+        "strays", "streams",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         """Empty."""
@@ -411,15 +405,15 @@ class Table:
         for path in origins(known.path):
             other = self.paths.get(path)
             while other is not None:
-                if other is not known and other.stream is not None and not other.stream.ended:
+                if other is not known and other.stream is not None and (other.unsure or not other.stream.ended):
                     found[other.key] = other
                 other = other.after
         live = family(known.path)
         for stream in self.kindred(live) if live != known.path else ():
             other = self.files.get(stream.key)
-            if other is None or other is known or other.stream is not stream or stream.ended or other.packed:
+            if other is None or other is known or other.stream is not stream or stream.ended:
                 continue
-            if stream.print.matches(head):
+            if (other.unsure or not other.packed) and stream.print.matches(head):
                 found[other.key] = other
         return list(found.values())
 
@@ -470,10 +464,7 @@ class Table:
         return sorted(ended, key=lambda known: known.mtime_s)[:over]
 
     def _unread(self) -> dict[str, float]:
-        """By live path: the earliest change of a file beside it that is to be read, and was not identified yet.
-
-        After a restart it must count as later than the streams of its path, though some of these changed after it.
-        """
+        """By live path: the earliest change of a file beside it that is to be read and not identified: later ones may be by now."""
         found: dict[str, float] = {}
         for key in chain.from_iterable(self.beside.values()):
             known = self.files.get(key)

@@ -290,8 +290,10 @@ class Reading:
         for files in (self._idle, self._waiting):
             spare = list(islice(files.values(), self._opened - limit)) if self._opened > limit else ()
             for known in spare:
+                if known.handle == self.asked:
+                    continue
                 del files[known.key]
-                if known is not self.current and not known.deleted and known.handle != self.asked:
+                if known is not self.current and not known.deleted:
                     self.close(known)
 
     def touch(self, known: Known, now: float) -> None:

@@ -124,7 +124,7 @@ class Searches:
                 self._search(stream)
         for home, stream in table.latest.items():
             last = table.listed_at(home)
-            if last is None or last not in table.orphans_by_key:
+            if last is None or last not in table.orphans_by_key or stream.mtime_s < table.listed[last].mtime_s:
                 self.list(home, None, stream.mtime_s)
 
     def give_up(self) -> None:

@@ -6,6 +6,7 @@ RULES
   between copy and truncation, deleted while no handle is open or before a crash. Only destroyed lines may be missing.
 - A loss may be said of destroyed bytes alone. After a crash the agent does not know what it delivered and had no verdict for, so
   these may be said to be lost too when they are destroyed then.
+- A loss that was said and not booked in a checkpoint when the agent was killed counts once, as the next run says it again.
 - Rotations and what is written between them do not share a moment of the clock, as `mtime` orders the files.
 - Where handles are short, one may be closed whose file is deleted at that moment: nobody can know. These lines may be missing.
 - A file that is compressed while it has a further name of another kind is two files to everybody; no program does that.

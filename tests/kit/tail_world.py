@@ -4,6 +4,8 @@ RULES
 - The agent of this world delivers every record at once and settles it when told to: what a crash finds is delivered and not
   settled, the worst case for duplicates. The output keeps one text a (stream, start, end), as `create` with a deterministic id.
 - A new identity and a cut are in the checkpoint before anything of them is delivered, as the design asks.
+- What was said to be lost is booked in the checkpoint, as the agent's ledger is: a crash before the next one undoes the booking,
+  and the loss is said again in the next run.
 - `crash` drops the tail and its handles; `start` makes another one from the last checkpoint, in its serialised form.
 """
 
@@ -78,6 +80,8 @@ class World:
         self.conflicts: list[tuple[Id, bytes, bytes]] = []
         """Ids that were delivered with two texts; there must be none."""
         self.lost: list[Lost] = []
+        self._booked = 0
+        """How many of these the last checkpoint has."""
         self.notes: list[Note] = []
         self.began: list[Began] = []
         self.ended: list[Ended] = []
@@ -115,6 +119,7 @@ class World:
     def crash(self) -> None:
         """Kill the agent."""
         self.tail, self._held = None, None
+        del self.lost[self._booked :]
         for handle in tuple(self.fs.handles):
             self.fs.close(handle)
 
@@ -122,6 +127,7 @@ class World:
         """Write a checkpoint."""
         assert self.tail is not None
         self.checkpoint = msgspec.json.encode(self.tail.snapshot(self.settled))
+        self._booked = len(self.lost)
 
     def saved(self) -> list[StreamState]:
         """What the last checkpoint holds."""

@@ -92,6 +92,69 @@ def test_a_long_compressed_file_is_gone_on_with_at_the_settled_offset(include: s
     assert world.resent == 0
 
 
+HEADER = b"#" * 1100 + b"\n"
+"""A common head, longer than a fingerprint."""
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_compressed_files_with_a_common_header_are_all_read_when_they_come_at_once(held: bool) -> None:
+    """Nothing of the first ones is read when the others are examined: an equal first KiB proves nothing."""
+    world = started(text=HEADER + b"a\n")
+    down(world)
+    rotate(world, HEADER + b"b\n" * 40, HEADER + b"c\n", HEADER + b"d\n" * 9, HEADER + b"e\n")
+    for number in (4, 3, 2, 1):
+        squeeze(world, f"{LIVE}.{number}")
+    if held:
+        world.fs.denied[LIVE] = errno.EACCES
+    world.start()
+    world.advance(20)
+    world.fs.denied.clear()
+    world.advance(60)
+    assert sorted(text for text in world.texts() if text[0] != "#") == ["a", *["b"] * 40, "c", *["d"] * 9, "e"]
+    assert not world.lost
+
+
+def test_a_compressed_file_that_could_not_be_opened_is_read_after_a_crash_though_later_ones_were() -> None:
+    """The checkpoint tells that everything since its last change is still to be looked at."""
+    world = started()
+    down(world)
+    world.fs.now += 1
+    rotate(world, b"c\n", b"d\n")
+    squeeze(world, f"{LIVE}.1")
+    world.fs.denied[f"{LIVE}.1.gz"] = errno.EACCES
+    world.start()
+    world.advance(20)
+    assert "d" in world.texts()
+    world.settle()
+    world.crash()
+    world.fs.denied.clear()
+    world.start()
+    world.advance(20)
+    assert sorted(world.texts()) == ["a", "b", "c", "d"]
+
+
+def test_a_long_stream_is_found_compressed_after_a_crash_when_nothing_of_it_was_settled() -> None:
+    """Its last boundary proves who it is, though no verdict came; it was small when it was new."""
+    world = started()
+    world.settle()
+    world.fs.write(LIVE, b"c\n")
+    world.advance(1)
+    rotate(world, b"first\n")
+    world.advance(6)
+    world.fs.write(LIVE, LONG)
+    world.advance(6)
+    world.save()
+    world.crash()
+    world.fs.now += 1
+    rotate(world, b"d\n")
+    squeeze(world, f"{LIVE}.1")
+    world.start()
+    world.advance(20)
+    assert len(world.texts()) == 205
+    assert len({began.stream.id for began in world.began}) == 3
+    assert not world.lost
+
+
 # --- Known content is left alone ---
 
 

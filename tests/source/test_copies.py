@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+from collections import Counter
+
 import pytest
 
-from tests.kit.tail_world import LIVE, World, copytruncate, rotate, started
+from tests.kit.tail_world import LIVE, World, copytruncate, restart, rotate, started
 
 
 def test_a_truncated_file_is_a_new_stream_from_0() -> None:
@@ -194,3 +197,54 @@ def test_a_live_file_is_not_read_again_when_a_scan_showed_its_copy_first() -> No
     world.fs.write(LIVE, b"e\n")
     world.advance(12)
     assert world.texts() == ["a", "b", "c", "d", "e"]
+
+
+def test_a_copy_is_not_read_again_when_a_restart_found_it_before_its_original_could_be_read() -> None:
+    """The stream goes back to the live file, whose bytes could not be read at that moment; the copy is held."""
+    world = started("/var/log/app.log*")
+    world.settle()
+    world.fs.read_errors = [errno.EIO] * 3
+    restart(world)
+    world.fs.now += 0.01
+    world.fs.copy(LIVE, f"{LIVE}.1")
+    world.advance(20)
+    world.fs.write(LIVE, b"c\n")
+    world.advance(20)
+    assert world.texts() == ["a", "b", "c"]
+
+
+def test_a_copy_of_a_file_that_has_the_inode_of_one_read_to_its_end_is_not_read_twice() -> None:
+    """The live file is examined after its copy: what ended is the other one."""
+    world = started("/var/log/app.log*")
+    rotate(world, b"c\n")
+    world.advance(20)
+    number = world.fs.names[f"{LIVE}.1"].number
+    world.fs.unlink(f"{LIVE}.1")
+    world.fs.rename(LIVE, f"{LIVE}.2")
+    world.fs.now += 0.01
+    world.fs.create(LIVE, number)
+    world.fs.write(LIVE, b"d\ne\nf\n")
+    world.fs.now += 0.01
+    world.fs.copy(LIVE, f"{LIVE}.1")
+    world.advance(20)
+    assert world.texts() == ["a", "b", "c", "d", "e", "f"]
+
+
+def test_a_lost_stream_is_not_given_up_while_its_copy_waits_for_its_next_try() -> None:
+    """Several listings in one moment ask for the file again: its patience is of time, not of tries."""
+    world = started("/var/log/app.log*")
+    world.settle()
+    world.crash()
+    world.fs.write(LIVE, b"unread\n")
+    copytruncate(world)
+    world.fs.write(LIVE, b"c\n")
+    world.fs.denied[f"{LIVE}.1"] = errno.EACCES
+    world.start()
+    for _ in range(20):
+        world.notice(LIVE, names=True)
+        world.fs.write(LIVE, b".\n")
+        world.advance(0.5)
+    world.fs.denied.clear()
+    world.advance(60)
+    assert Counter(world.texts()) == {"a": 1, "b": 1, "unread": 1, "c": 1, ".": 20}
+    assert not world.lost
