@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from shipper.config.pipeline import Component, Pipeline
-    from shipper.decode.json import Json
+    from shipper.decode.decoder import Decoder
     from shipper.frame.frame import Frame
     from shipper.model.batch import Stream
 
@@ -177,9 +177,9 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     asked = [*router.reads, *(name for _, stage in stages for name in stage.reads)]
     spare = [name for name in stamp_fields[1:] if name not in asked]
     reads = [*stamp_fields, *asked]
-    decoders: list[Json] = [faults.make(source.decode, reads, tuple(adds), spare) for source in pipeline.sources]
+    decoders: list[Decoder] = [faults.make(source.decode, reads, tuple(adds), spare) for source in pipeline.sources]
     faults.check()
-    gate = make_gate(pipeline, surroundings, decoders[0].guards)
+    gate = make_gate(pipeline, surroundings, {name: pattern for one in decoders for name, pattern in one.guards.items()})
     log.write("debug", "redaction gate ready", engine=gate.engine, rules=len(gate.rules))
     tell(tables)
     added = tuple(dict.fromkeys(name for source in pipeline.sources for name in getattr(source.component.factory, "adds", ())))

@@ -48,8 +48,11 @@ class Gate(Protocol):
 class Decoder(Protocol):
     """What the chain asks of a decoder."""
 
-    def decode(self, batch: SafeBatch) -> tuple[Columns, set[int]]:
-        """Columns, with the origin of their rows, and odd rows of a batch."""
+    timeline: timestamp.Timeline | None
+    """Reads the times of its records, where they are not the pipeline's: text formats know how theirs are written."""
+
+    def decode(self, batch: SafeBatch) -> Columns:
+        """Columns of a batch, with the origin of their rows, and which rows are odd."""
         ...
 
 
@@ -72,6 +75,8 @@ class Dating(msgspec.Struct, frozen=True):
     """Key of the hash that `id: content` makes of a record; None: ids are made of the origin."""
     objects: Sequence[str] = ()
     """Members that the source adds, objects in every document."""
+    timeline: timestamp.Timeline | None = None
+    """How the pipeline's times are written, where a decoder does not know it better."""
 
 
 class Outcome(msgspec.Struct):
@@ -107,10 +112,10 @@ class Chain:
         self.gate = gate
         self._decoder = decoder
         self._stages = tuple(stages)
-        self._adds = frozenset((*dating.objects, *(name for _, stage in stages for name in stage.adds)))
+        self._adds = frozenset((*dating.objects, *(name.partition(".")[0] for _, stage in stages for name in stage.adds)))
         self._router = router
         self._stamp_fields, self._content_key = tuple(dating.stamp_fields), dating.content_key
-        self._timeline = timestamp.Timeline()
+        self._timeline = decoder.timeline or dating.timeline or timestamp.Timeline()
         self._extras = _SafeExtras(gate)
         self._tags = _SafeTags(gate)
 
@@ -129,13 +134,13 @@ class Chain:
         safe = self.gate.admit(batch)
         extras = list(map(self._extras.__getitem__, batch.extras)) if batch.extras is not None else None
         lap("redact")
-        columns, odd = self._decoder.decode(safe)
+        columns = self._decoder.decode(safe)
         columns.ids, columns.tags = ids, tags
         for name, value in batch.stream.told.items():
             columns.fields[name] = [value] * columns.count
         columns.fields["shipper.tag"] = tags or [None] * columns.count  # never what a record itself says there
         lap("decode")
-        stamps = self._date(columns, safe, odd, before)
+        stamps = self._date(columns, safe, before)
         columns.dropped.update(safe.dropped)
         if extras is not None:
             columns.splice(extras)
@@ -147,7 +152,7 @@ class Chain:
                 held.index = names[row].encode()
         lap("route")
         assembly = document.Assembly(batch.stream, columns, names, stamps, self._adds)
-        payload = assembly.payload(ticket, odd)
+        payload = assembly.payload(ticket)
         lap("encode")
         flagged = Counter(name.partition(":")[0] for names_of in columns.flags.values() for name in names_of)
         return Outcome(payload, columns.dropped, columns.held, columns.seconds[-1], safe.masked, flagged, errors)
@@ -167,7 +172,7 @@ class Chain:
             lap(name)
         return errors
 
-    def _date(self, columns: Columns, safe: SafeBatch, odd: set[int], before: float) -> Sequence[bytes] | None:
+    def _date(self, columns: Columns, safe: SafeBatch, before: float) -> Sequence[bytes] | None:
         """Fill in the event times; return the stamps to splice, None where the records have their own, canonical."""
         values: Values = timestamp.first_present(map(columns.column, self._stamp_fields))
         if safe.times is not None and None in values:
@@ -176,14 +181,14 @@ class Chain:
         columns.seconds = times.seconds
         for row, flag in times.flags.items():
             columns.flags[row] = (*columns.flags.get(row, ()), flag)
-        if safe.marks.isdisjoint(("stamped", "escapes")):
+        if not columns.stamped:
             return times.stamps
         own = columns.column("@timestamp")
         if own.count(None) == columns.count:
             return times.stamps
         if values is own and not times.flags and all(map(eq, own, map(bytes.decode, times.stamps))):
             return None
-        odd.update(row for row, value in enumerate(own) if value is not None)
+        columns.odd.update(row for row, value in enumerate(own) if value is not None)
         return times.stamps
 
 

@@ -30,6 +30,7 @@ NO_COMPONENTS = {
     "edge/output/output",
     "edge/output/bulk_files",
     "edge/output/bulk_node",
+    "decode/decoder",
     "decode/timestamp",
 }
 """Contracts of the components and what several of them use; these have tests of their own or none to have."""

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shipper.config.fields import ComponentConfig
+from shipper.decode.decoder import RESERVED
 from shipper.model.batch import split_lines
 from shipper.model.columns import Columns, Values
 
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
     from shipper.model.batch import SafeBatch
 
-RESERVED = ("log", "host", "shipper")
-"""Members that every document gets from us."""
 _OPEN = itemgetter(slice(0, -2))
 """A line without its last brace and newline."""
 _STAMP = "@timestamp"
@@ -57,12 +56,12 @@ class Json:
         """No settings."""
 
     def __init__(self, _config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
-        """`reads` are the fields wanted as columns, `adds` the top-level members that stages and frames splice.
+        """`reads` are the fields wanted as columns, `adds` the members that stages and frames splice (`client.geo`).
 
         `spare` are those of `reads` that are rarely asked for: they are decoded apart, when they are.
         """
         self._reads = tuple(dict.fromkeys(reads))
-        self._clashing = tuple(dict.fromkeys((*RESERVED, *adds)))
+        self._clashing = tuple(dict.fromkeys((*RESERVED, *(name.partition(".")[0] for name in adds))))
         self._noticed = frozenset((*self._clashing, _STAMP))
         members = dict.fromkeys((*self._reads, *(name.split(".")[0] for name in self._reads), *self._clashing, _STAMP))
         self._names = {member: f"m{number}" for number, member in enumerate(members)}
@@ -83,8 +82,10 @@ class Json:
             gc=False,
         )
 
-    def decode(self, batch: SafeBatch) -> tuple[Columns, set[int]]:
-        """Return the columns, with the rows' origin, and the odd rows. Never raises for what a record holds."""
+    timeline = None
+
+    def decode(self, batch: SafeBatch) -> Columns:
+        """Return the columns, with the rows' origin, and the odd rows marked. Never raises for what a record holds."""
         lines = batch.lines if batch.lines is not None else split_lines(batch.block, batch.ends)
         marks = batch.marks | _marks_of_changes(batch.changed, lines) if batch.changed else batch.marks
         decoded = self._decode_fast(batch, len(lines), marks)
@@ -98,7 +99,8 @@ class Json:
         columns = Columns(batch.stream.id, rows, _Fields(raw, self._noticed))
         columns.starts, columns.stops = batch.starts, batch.stops
         columns.flags = {row: (*batch.flags.get(row, ()), *flags.get(row, ())) for row in batch.flags.keys() | flags.keys()}
-        return columns, self._odd(marks, rows, raw)
+        columns.odd, columns.stamped = self._odd(marks, rows, raw), not marks.isdisjoint(("stamped", "escapes"))
+        return columns
 
     def _odd(self, marks: frozenset[str], rows: list[bytes], raw: Mapping[str, Values]) -> set[int]:
         """Rows that cannot take a splice: a member of ours is there already, also spelt with dots, or there is none at all."""

@@ -86,9 +86,10 @@ class Assembly:
         if columns.flags or columns.tags is not None:
             self._fragments.append(_flag_fragments(columns.flags, columns.tags or [""] * columns.count))
 
-    def payload(self, ticket: int, odd: set[int]) -> Payload:
+    def payload(self, ticket: int) -> Payload:
         """Make the payload of all rows that are neither dropped nor held."""
         columns, names, pieces = self._columns, self._names, self._pieces()
+        odd = columns.odd
         kept: list[int] | None = None
         if columns.dropped or columns.held:
             keep = bytearray(b"\1") * columns.count

@@ -2,7 +2,8 @@
 
 RULES
 - Stages read `column(name)` for names they declared in `reads`; nothing else was decoded.
-- Stages never change `rows`; they add fragments (`splice`) and mark rows dropped (`drop`, `hold`).
+- Stages add fragments (`splice`) and mark rows dropped (`drop`, `hold`). A stage whose job it is to change records (`fields`)
+  exchanges the rows by `rewrite`, one for one, and the columns it changed by `assign`; conditions are judged anew then.
 - A fragment is bytes that begin with a comma and are appended inside the record's object: `,"client":{...}`, or b"" for
   nothing. It may be spliced in pieces, one after the other, so that rows can share the longer ones. Its key is declared in the stage's `adds`; a record that has that key already went through `decode` with its own
   value moved to `shipper.record.<key>`, so a splice never makes a duplicate key.
@@ -37,8 +38,10 @@ class Columns:
         "held",
         "ids",
         "masks",
+        "odd",
         "rows",
         "seconds",
+        "stamped",
         "starts",
         "stops",
         "stream_id",
@@ -66,10 +69,25 @@ class Columns:
         self.flags: dict[int, tuple[str, ...]] = {}
         self.masks: dict[str, list[bool]] = {}
         """What conditions said of the rows, see `config/condition.py`."""
+        self.odd: set[int] = set()
+        """Rows that have a member of ours themselves, or none at all: they are merged by value (`encode/document.py`)."""
+        self.stamped = False
+        """Whether some rows may have an `@timestamp` of their own."""
 
     def column(self, name: str) -> Values:
         """The declared column `name`; dotted names reach into objects. Raises KeyError for an undeclared one (a bug)."""
         return self.fields[name]
+
+    def assign(self, name: str, values: Values) -> None:
+        """Make `values` the column `name`; it is kept, not copied."""
+        assert len(values) == self.count
+        self.fields[name] = values
+        self.masks.clear()
+
+    def rewrite(self, rows: list[bytes]) -> None:
+        """Exchange the rows, one for one. The caller adds to `odd` those that now have a member of ours, or none at all."""
+        assert len(rows) == self.count
+        self.rows = rows
 
     def splice(self, fragments: Sequence[bytes]) -> None:
         """Append one fragment, or a piece of one, a row. `fragments` is kept, not copied; it must have `count` items."""

@@ -44,11 +44,13 @@ class Stage(Protocol):
     reads: Sequence[str]
     """Fields it wants as columns. Dotted names reach into objects."""
     adds: Sequence[str]
-    """Top-level keys it splices into documents; records that have one of them get it moved out of the way first."""
+    """What it splices into documents: top-level members, or what it fills of them (`client.geo`). Records that have the same are
+    merged with it by value."""
 
     def process(self, columns: Columns, now: float) -> None:
-        """Work on a whole batch. `now` is monotonic seconds. May call `columns.splice`, `drop`, `hold`; may not block.
+        """Work on a whole batch. `now` is monotonic seconds.
 
+        May call `columns.splice`, `drop`, `hold`, `assign`, `rewrite`; may not block.
         An exception is a bug: the batch's rows go on without this stage's work and are flagged, see `chain.py`.
         """
         ...

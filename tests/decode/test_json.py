@@ -32,7 +32,8 @@ def safe(found: list[bytes], base: int = 0) -> SafeBatch:
 
 def decode(found: list[bytes], base: int = 0) -> tuple[Columns, set[int]]:
     """Decode a batch of rows."""
-    return decoder().decode(safe(found, base))
+    columns = decoder().decode(safe(found, base))
+    return columns, columns.odd
 
 
 def naive(row: bytes) -> dict[str, Any] | None:
@@ -238,11 +239,11 @@ def test_an_object_over_several_lines_is_one_row_when_the_frame_says_so(separato
     batch.starts, batch.stops = [5, 50, 70], [50, 60, 99]
     safe_batch = PlainGate(decoder().guards).admit(batch)
     assert split_rows(safe_batch.block, safe_batch.ends) == [pretty, empty, trace]
-    columns, odd = decoder().decode(safe_batch)
+    columns = decoder().decode(safe_batch)
     assert columns.column("level") == ["x", None, None]
     assert json.loads(columns.rows[0] + b"}") == {"level": "x", "a": 1}
     assert json.loads(columns.rows[2] + b"}") == {"message": trace.decode()}
-    assert odd == {1}
+    assert columns.odd == {1}
     assert (columns.starts, columns.stops) == ([5, 50, 70], [50, 60, 99])
     assert all(b"\n" not in row for row in columns.rows)
 
@@ -252,8 +253,8 @@ def test_a_row_is_odd_when_the_gate_wrote_it_after_it_looked(written: bytes) -> 
     """The guards are looked for in what was read: a marker of the gate, or a row that it emptied, is noticed all the same."""
     before = b'{"level":"x"}'
     batch = SafeBatch(batch_of([before, b'{"password":"hunter22" }']), before + b"\n" + written + b"\n", [1])
-    columns, odd = decoder().decode(batch)
-    assert odd == {1}
+    columns = decoder().decode(batch)
+    assert columns.odd == {1}
     assert columns.rows[1] == written[:-1]
 
 
@@ -264,7 +265,7 @@ def test_a_row_is_rewritten_when_the_gate_left_no_object_of_it(written: bytes) -
     batch = SafeBatch(
         batch_of([before, b'{"password":"hunter22"}', before]), before + b"\n" + written + b"\n" + before + b"\n", [1]
     )
-    columns, _ = decoder().decode(batch)
+    columns = decoder().decode(batch)
     assert columns.column("level") == ["x", None, "x"]
     assert json.loads(columns.rows[1] + b"}") == {"message": written.decode()}
 
@@ -273,6 +274,6 @@ def test_flags_of_the_frame_stand_before_those_of_the_decoder() -> None:
     """A truncated record is usually no JSON any more: both are told."""
     batch = batch_of([b'{"a":"x', b'{"a":1}'])
     batch.flags = {0: ("truncated",), 1: ("invalid_utf8",)}
-    columns, _ = decoder().decode(PlainGate(decoder().guards).admit(batch))
+    columns = decoder().decode(PlainGate(decoder().guards).admit(batch))
     assert columns.flags == {0: ("truncated", "parse_error:Input data was truncated"), 1: ("invalid_utf8",)}
     assert columns.stream_id == STREAM.id

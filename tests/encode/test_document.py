@@ -155,7 +155,8 @@ def test_documents_are_those_of_a_naive_merge_of_dicts(data: st.DataObject) -> N
     ]
     odd = {row for row in range(count) if not made[row] or any(name.partition(".")[0] in OURS for name in made[row])}
     odd |= data.draw(st.sets(st.integers(0, count - 1)))
-    payload = Assembly(STREAM, columns, [f"app-{row % 2}" for row in range(count)], stamps, ("client",)).payload(7, odd)
+    columns.odd = odd
+    payload = Assembly(STREAM, columns, [f"app-{row % 2}" for row in range(count)], stamps, ("client",)).payload(7)
 
     kept = [row for row in range(count) if row not in gone]
     assert (payload.ticket, payload.count, payload.durable) == (7, len(kept), 0)
@@ -269,5 +270,5 @@ def test_a_flagged_row_says_so_when_others_do_not() -> None:
     columns = Columns("s", [b'{"a":1', b'{"a":2'], {})
     columns.starts, columns.stops = [0, 8], [8, 16]
     columns.flags = {1: ("truncated",)}
-    payload = Assembly(Stream("s", common_fragment("f", "h"), "f", 0.0), columns, ["i", "i"], None).payload(1, set())
+    payload = Assembly(Stream("s", common_fragment("f", "h"), "f", 0.0), columns, ["i", "i"], None).payload(1)
     assert ["shipper" in document for _, _, document in documents(payload)] == [False, True]
