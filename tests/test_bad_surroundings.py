@@ -12,16 +12,11 @@ import pytest
 
 from shipper.edge.store import Store
 from tests.kit.fake_elastic import Behaviour, ModelElastic, Server, error_item
-from tests.kit.site import ROOT, Site, check_whole, shipper
+from tests.kit.site import ROOT, UNPRIVILEGED, Site, check_whole, shipper
 
 STAMP = "2026-02-05T14:30:45Z"
 GEOIP = ROOT / "shipper/data/geoip"
 RECORDS = [{"timestamp": STAMP, "n": number} for number in range(20)]
-UNPRIVILEGED = [
-    *(sys.executable, "-c"),
-    "import ctypes, os, sys; [ctypes.CDLL(None).prctl(24, number) for number in (1, 2)]; os.execv(sys.argv[1], sys.argv[1:])",
-]
-"""Runs a command without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH (prctl(2), PR_CAPBSET_DROP): modes then count for root too."""
 SMALL_FILES = [
     *(sys.executable, "-c"),
     "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); os.execv(sys.argv[2], sys.argv[2:])",

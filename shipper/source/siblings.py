@@ -21,7 +21,7 @@ from shipper.source.names import day, is_packed, is_related, is_rotated, is_temp
 from shipper.source.searches import ABSENCES, NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from shipper.source.arrivals import Arrivals
     from shipper.source.searches import Searches
@@ -44,9 +44,10 @@ class Siblings:
         self._searches.confirm(event.path, since_s)
         self._take_names(event.entries)
         later: list[Known] = []
+        before = set(_line_before(last))
         for entry in _in_order(event):
             known = self._take(event.path, entry, since_s)
-            if known is None or known is last or known.path == event.path or not _is_later(entry, since_s):
+            if known is None or known in before or known.path == event.path or not _is_later(entry, since_s):
                 continue
             stream = known.stream
             if known.queued or (stream is not None and not (stream.next_offset or stream.unfinished)):
@@ -154,6 +155,13 @@ class Siblings:
         """Whether a compressed file lies where it lay."""
         files = self._situation.table.files.values()
         return any(other.packed and other.path.startswith(f"{known.path}.") for other in files)
+
+
+def _line_before(last: Known | None) -> Iterator[Known]:
+    """The file that lay at the path, which may be unread itself, and those it waits for."""
+    while last is not None:
+        yield last
+        last = last.after
 
 
 def _changed_at(entry: Entry) -> float:

@@ -223,6 +223,19 @@ def test_local_says_so_when_fsync_fails(tmp_path, monkeypatch):
     files.close()
 
 
+def test_local_says_so_when_fsync_fails_on_a_file_that_makes_room_for_another(tmp_path, monkeypatch):
+    """The same where it is not a checkpoint that asks for it: the post is not one to be tried again."""
+    files = BulkFiles(tmp_path)
+    files.restore({})
+    for number in range(32):
+        files.grow(files.write([document(f"i{number}", 0)])[0])
+    under(monkeypatch, Disk(1, errno.EIO))
+    with pytest.raises(HostError, match="made durable"):
+        files.write([document("another", 0)])
+    monkeypatch.undo()
+    files.close()
+
+
 def test_local_says_so_when_a_file_was_removed_meanwhile(tmp_path):
     """What is written into a file without a name would be lost."""
     files = BulkFiles(tmp_path)
@@ -318,7 +331,7 @@ def test_local_answers_failed_when_the_disk_is_full(tmp_path, monkeypatch):
         await output.close()
         return first, second
 
-    assert (Failed(1, "disk"), Accepted(2)) == asyncio.run(go())
+    assert (Failed(1, "disk: No space left on device"), Accepted(2)) == asyncio.run(go())
     assert expected_files(POSTS[:1]) == content(tmp_path)
 
 

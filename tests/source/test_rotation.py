@@ -7,6 +7,7 @@ import errno
 import pytest
 
 from shipper.source.reading import Limits
+from tests.kit.fake_fs import Inode
 from tests.kit.tail_world import LIVE, World, rotate, started
 
 GRACE = 6.0
@@ -30,6 +31,23 @@ def test_files_rotated_twice_between_scans_are_found_and_read_in_order(include: 
     world = started(include)
     rotate(world, b"c\n", b"d\n", b"e\n")
     world.advance(6)
+    assert world.texts() == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("include", [LIVE, "/var/log/app.log*"])
+def test_files_are_read_in_order_when_they_are_renamed_before_they_could_be_opened(include: str) -> None:
+    """The file that lay there last was not read either, and waits itself for one that came before it."""
+    world = started(include)
+    rotate(world, b"c\n", b"d\n")
+    opened, more = world.fs.open, [b"e\n"]
+
+    def late(path: str, number: int | None = None) -> tuple[int, Inode]:
+        if more:
+            rotate(world, more.pop())
+        return opened(path, number)
+
+    world.fs.open = late  # type: ignore[method-assign]
+    world.advance(12)
     assert world.texts() == ["a", "b", "c", "d", "e"]
 
 

@@ -108,7 +108,8 @@ class BulkFiles:
         """Write documents behind the known lengths. Returns (new lengths, index of each document).
 
         Documents whose index is not a plain file name are left out; the caller says so. Raises OSError; the files are cut back
-        as far as the disk lets us, and the known lengths stay. Raises HostError for a file that is not ours.
+        as far as the disk lets us, and the known lengths stay. Raises HostError for a file that is not ours, and where an fsync
+        failed.
         """
         assert not self._is_broken
         indices: list[bytes] = []
@@ -144,8 +145,7 @@ class BulkFiles:
                 sync_directory(self.directory)
                 self._has_new_entry = False
         except OSError as error:
-            self._is_broken = True
-            raise HostError(f"{self.directory}: output files cannot be made durable: {error.strerror}") from None
+            raise self._broken_by(error) from None
 
     def close(self) -> None:
         """Close the files; does not sync."""
@@ -186,13 +186,21 @@ class BulkFiles:
         return descriptor
 
     def _sync_file(self, name: str, descriptor: int) -> None:
-        """Fsync one file; that it still has a name is part of durable."""
-        os.fsync(descriptor)
+        """Fsync one file; that it still has a name is part of durable. Raises HostError; then nothing may be written any more."""
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            raise self._broken_by(error) from None
         if os.fstat(descriptor).st_nlink == 0:
             raise HostError(
                 f"{self.directory / name}: removed while it was written", "stop the agent before output files are moved"
             )
         self._unsynced.discard(name)
+
+    def _broken_by(self, error: OSError) -> HostError:
+        """What to raise when something cannot be made durable: these files are not to be used again."""
+        self._is_broken = True
+        return HostError(f"{self.directory}: output files cannot be made durable: {error.strerror}")
 
     def _check(self, state: Mapping[str, int]) -> None:
         """Refuse before anything is changed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -79,8 +80,8 @@ class Local:
         """
         try:
             lengths, indices = await self._run(self._files.write, post.body_parts)
-        except OSError:
-            return Failed(post.post_id, "disk")
+        except OSError as error:
+            return Failed(post.post_id, f"disk: {os.strerror(error.errno or 0)}")
         self._files.grow(lengths)
         refused = {index for index in dict.fromkeys(indices) if not is_plain_name(index)}
         if not refused:
