@@ -285,9 +285,10 @@ class Flow:
         summaries = self._generated[settle.ticket]
         for number in list(summaries) if settle.rows is None else settle.rows:
             self.ledger.account.generated += 1
-            _, tickets = self._held.pop(id(summaries.pop(number)), (None, Counter[int]()))
+            summary = summaries.pop(number)
+            _, tickets = self._held.pop(id(summary), (None, Counter[int]()))
             for ticket, rows in tickets.items():
-                moved = self.ledger.settle(ticket, verdicts.DROPPED, rows, "throttled")
+                moved = self.ledger.settle(ticket, verdicts.DROPPED, rows, summary.reason)
                 if moved:
                     self._moved(moved)
         if not summaries:

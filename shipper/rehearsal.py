@@ -104,8 +104,8 @@ def _documents(outcome: Outcome, count: int) -> list[tuple[str, Any]]:
         found[row] = (_loaded(action)["create"]["_index"], _loaded(document))
     for row, reason in outcome.dropped.items():
         found[row] = ("", reason)
-    for row in outcome.held:
-        found[row] = ("", "throttled")
+    for row, held in outcome.held.items():
+        found[row] = ("", held.reason)
     return [found[row] for row in range(count)]
 
 

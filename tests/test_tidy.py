@@ -27,6 +27,7 @@ NO_COMPONENTS = {
     "frame/frame",
     "frame/joining",
     "stages/stage",
+    "stages/summary",
     "edge/output/output",
     "edge/output/bulk_files",
     "edge/output/bulk_node",

@@ -20,8 +20,10 @@ Values = Sequence[object]
 
 
 class Held(Protocol):
-    """A record of rows held back by a stage, which a generated document will stand for (see `stages/throttle.py`)."""
+    """A record of rows held back by a stage, which a generated document will stand for (see `stages/summary.py`)."""
 
+    reason: str
+    """What the rows are settled as dropped for, once the document is."""
     index: bytes | None
     """The index name of the first held row; the chain sets it once routing is done."""
 
