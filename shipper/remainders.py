@@ -8,12 +8,12 @@ A frame that `joins` (container parts, stack traces) leaves them unread, as more
   again; its origin begins before byte 0. The old file's offset waits for its verdict (a hold in the ledger). The source feeds a new
   file only when the old one was read to its end, and who writes to the new file has left the old one.
 - The old file is closed before a new one begins: they are carried over to it, or taken as they are after `flush_after_s`.
+- The new file is a part of that record from its first byte to its last: both are handed on to the file that comes after it.
 
 RULES
 - A line without its end is never carried, nor cut by time: nobody can tell whether it is whole.
 - What is kept of unfinished records is at most `KEPT_MAX` bytes together; beyond, the oldest are not joined but taken as they are.
-- A record is joined over two files, not three.
-- A resend joins as the first time did: the old file's end is read again, as it is not settled, and before the new file.
+- A resend joins as the first time did: the old files' ends are read again, as they are not settled, and before the new file.
 """
 
 from __future__ import annotations
@@ -79,15 +79,24 @@ class _Wait(msgspec.Struct):
 
 
 class _Carry(msgspec.Struct):
-    """The unfinished end of a file for the next one at its path."""
+    """The unfinished end of a file for the next one at its path, behind what the files before it left for it."""
 
     followed: Followed
     start: int
+    """Where it begins in its file; below 0 where it begins in one before."""
     data: bytes
     held: int
     until: float
+    before: tuple[tuple[int, int], ...] = ()
+    """(hold, end of file) of the files before its own."""
     adopter: Followed | None = None
     """Who has it in front."""
+    more: bytes = b""
+    """All of the adopter's file, where that is whole lines and the record goes on behind them."""
+
+    def holds(self) -> tuple[tuple[int, int], ...]:
+        """(hold, end of what is carried) of each file, in order."""
+        return (*self.before, (self.held, self.start + len(self.data)))
 
 
 class Remainders:
@@ -114,8 +123,9 @@ class Remainders:
 
     def deadline(self) -> float | None:
         """When `expire` has something to do."""
-        waits = [wait.until for stream_id, wait in self._waiting.items() if stream_id not in self._due]
-        return min([*waits, *(carry.until for carry in (*self._carried.values(), *self._adopted.values()))], default=None)
+        asked: dict[str, _Wait | _Carry] = {**self._waiting, **self._adopted}
+        waits = [wait.until for stream_id, wait in asked.items() if stream_id not in self._due]
+        return min([*waits, *(carry.until for carry in self._carried.values())], default=None)
 
     def is_done(self, now: float) -> bool:
         """Whether nothing is unfinished any more, once all files were fed to their end and nothing else comes."""
@@ -132,18 +142,24 @@ class Remainders:
             if wait.until <= now and stream_id not in self._due:
                 self._due.add(stream_id)
                 self._owner.read_again(wait.followed)
-        for carries in (self._carried, self._adopted):
-            for key, carry in list(carries.items()):
-                if carry.until <= now:
-                    self._take_as_it_is(carries.pop(key))
-                if carry.until <= now and carry.adopter is not None:
-                    self._owner.read_again(carry.adopter)
+        for path, carry in list(self._carried.items()):
+            if carry.until <= now:
+                self._take_as_it_is(self._carried.pop(path))
+        for stream_id, carry in list(self._adopted.items()):
+            if carry.until <= now and stream_id not in self._due:
+                if carry.more:
+                    self._due.add(stream_id)
+                else:
+                    self._take_as_it_is(self._adopted.pop(stream_id))
+                self._owner.read_again(_adopter(carry))
 
     def forget(self, stream_id: str) -> None:
         """A stream is over."""
         self._due.discard(stream_id)
         self._waiting.pop(stream_id, None)
         self._handed_on.pop(stream_id, None)
+        if stream_id in self._adopted:
+            self._adopted[stream_id].more = b""
 
     def feed(self, followed: Followed, feed: events.Feed, now: float) -> events.Consumed:
         """Cut a window of a frame that joins."""
@@ -215,8 +231,14 @@ class Remainders:
 
     def _cut_at(self, followed: Followed, feed: events.Feed, at: int, now: float) -> events.Consumed:
         """Take what is before `at` as it is, and go on behind it."""
-        taken = followed.intake.take(feed.data[: at - feed.offset], feed.offset, final=True)
-        self._owner.process(followed, taken, begin=feed.offset)
+        carry = None if feed.offset else self._adopt(followed, now)
+        data, start = feed.data[: at - feed.offset], feed.offset
+        if carry is not None:
+            taken = followed.intake.take(carry.data + data, -len(carry.data), final=True)
+            self._process_joined(followed, carry, taken)
+        else:
+            taken = followed.intake.take(data, start, final=True)
+            self._owner.process(followed, taken, begin=start)
         rest = feed.data[at - feed.offset :]
         if feed.final and rest:  # it will not be read again
             return self.feed(followed, events.Feed(feed.stream_id, rest, at, final=True), now)
@@ -225,12 +247,17 @@ class Remainders:
     def _carry(self, followed: Followed, start: int, rest: bytes, now: float) -> None:
         """Keep the end of a file that is closed for the one that comes."""
         assert followed.flush_after_s is not None
-        before = self._carried.pop(followed.path, None)
+        held = self._owner.ledger.hold(followed.stream.id)
+        self._keep(_Carry(followed, start, rest, held, now + followed.flush_after_s))
+
+    def _keep(self, carry: _Carry) -> None:
+        """Have it wait for the next file at its path."""
+        path = carry.followed.path
+        before = self._carried.pop(path, None)
         if before is not None:
             self._take_as_it_is(before)
-        held = self._owner.ledger.hold(followed.stream.id)
-        self._carried[followed.path] = _Carry(followed, start, rest, held, now + followed.flush_after_s)
-        self._stop_waiting(followed.stream.id)
+        self._carried[path] = carry
+        self._stop_waiting(carry.followed.stream.id)
         while sum(len(carry.data) for carry in self._carried.values()) > KEPT_MAX:
             self._take_as_it_is(self._carried.pop(next(iter(self._carried))))
 
@@ -244,31 +271,58 @@ class Remainders:
             self._adopted[stream_id] = self._carried.pop(followed.path)
             carry.adopter = followed
             return carry
+        assert followed.flush_after_s is not None
+        passed = next((key for key, carry in self._adopted.items() if carry.more and _follows(followed, _adopter(carry))), None)
+        if passed is not None:
+            carry = self._adopted.pop(passed)
+            self._handed_on[passed] = len(carry.more)
+            self._adopted[stream_id] = self._grown(carry, carry.more, now)
+            self._adopted[stream_id].adopter = followed
+            return self._adopted[stream_id]
         wait = next((wait for wait in self._waiting.values() if _follows(followed, wait.followed)), None)
         if wait is None:
             return None
-        assert followed.flush_after_s is not None
         held = self._owner.ledger.hold(wait.followed.stream.id)
         self._stop_waiting(wait.followed.stream.id)
         self._handed_on[wait.followed.stream.id] = wait.end
         until = now + followed.flush_after_s
-        self._adopted[stream_id] = _Carry(wait.followed, wait.start, wait.data, held, until, followed)
+        self._adopted[stream_id] = _Carry(wait.followed, wait.start, wait.data, held, until, adopter=followed)
         return self._adopted[stream_id]
+
+    def _grown(self, carry: _Carry, data: bytes, now: float) -> _Carry:
+        """What was carried with all of its adopter's file behind it, for the next one."""
+        followed = _adopter(carry)
+        assert followed.flush_after_s is not None
+        held, until = self._owner.ledger.hold(followed.stream.id), now + followed.flush_after_s
+        return _Carry(followed, -len(carry.data), carry.data + data, held, until, carry.holds())
 
     def _join(self, followed: Followed, carry: _Carry, feed: events.Feed, now: float) -> events.Consumed:
         """Put what was carried in front of the first bytes of the next file."""
-        size = len(carry.data)
-        taken = followed.intake.take(carry.data + feed.data, -size, final=False)
-        if taken.next_offset <= 0 and not feed.final:
+        taken = followed.intake.take(carry.data + feed.data, -len(carry.data), final=False)
+        if taken.next_offset > 0:
+            self._process_joined(followed, carry, taken)
+            return self._left(followed, feed, taken, now)
+        is_whole = followed.intake.whole_lines(feed.data) == len(feed.data)
+        if not feed.final:
+            if is_whole and len(feed.data) > len(carry.more):  # every line that comes starts it anew
+                assert followed.flush_after_s is not None
+                carry.until = now + followed.flush_after_s
+            carry.more = feed.data if is_whole else b""
             return events.Consumed(feed.stream_id, 0, unfinished=True)  # the record is not complete yet
-        del self._adopted[feed.stream_id]
-        if taken.next_offset <= 0:  # nor will it be in this file
-            self._cuts[feed.stream_id] = len(feed.data)
-            self._owner.begin_epoch()
-            taken = followed.intake.take(carry.data + feed.data, -size, final=True)
+        if is_whole:  # nor will it be in this file
+            del self._adopted[feed.stream_id]
+            self._keep(self._grown(carry, feed.data, now))
+            return events.Consumed(feed.stream_id, len(feed.data))
+        self._cuts[feed.stream_id] = len(feed.data)
+        self._owner.begin_epoch()
+        return self._cut_at(followed, feed, len(feed.data), now)
+
+    def _process_joined(self, followed: Followed, carry: _Carry, taken: Taken) -> None:
+        """Process what was taken of a file's beginning and what was carried to it. Its record is the verdict of all its files."""
+        del self._adopted[followed.stream.id]
         ticket = self._owner.process(followed, taken, begin=0)
-        self._owner.ledger.tie(ticket, carry.held, carry.start + size)
-        return self._left(followed, feed, taken, now)
+        for held, stop in carry.holds():
+            self._owner.ledger.tie(ticket, held, stop)
 
     def _take_as_it_is(self, carry: _Carry) -> None:
         """Nothing follows: the end of the file is cut there by time."""
@@ -276,8 +330,16 @@ class Remainders:
         self._cuts[followed.stream.id] = end
         self._owner.begin_epoch()
         taken = followed.intake.take(carry.data, carry.start, final=True)
-        self._owner.process(followed, taken, begin=carry.start)
+        ticket = self._owner.process(followed, taken, begin=max(carry.start, 0))
+        for held, stop in carry.before:
+            self._owner.ledger.tie(ticket, held, stop)
         self._owner.ledger.let_go(carry.held)
+
+
+def _adopter(carry: _Carry) -> Followed:
+    """Who has it in front."""
+    assert carry.adopter is not None
+    return carry.adopter
 
 
 def _follows(followed: Followed, before: Followed) -> bool:

@@ -8,6 +8,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -30,6 +31,12 @@ def cri(text: str, stream: str = "stdout") -> bytes:
 
 
 FRAMES: list[tuple[Any, Callable[..., bytes]]] = [("docker", docker), ("cri", cri)]
+KEEP = 60
+"""Rotated files: more than any run makes, as inode numbers that are used again at once make files that cannot be told apart."""
+PATIENT: list[tuple[Any, Callable[..., bytes]]] = [
+    ({"docker": {"join_timeout": "30s"}}, docker),
+    ({"cri": {"join_timeout": "30s"}}, cri),
+]
 TRACE = b"Traceback (most recent call last):\n", b'  File "a.py", line 1, in f\n', b"    g()\n", b"ValueError: no\n"
 
 
@@ -60,6 +67,14 @@ def rotate(site: Site) -> None:
     (site.logs / "app.log").rename(site.logs / "app.log.1")
 
 
+def rotate_all(site: Site) -> None:
+    """Rename the whole chain."""
+    for number in range(KEEP, 0, -1):
+        older = site.logs / (f"app.log.{number - 1}" if number > 1 else "app.log")
+        if older.exists():
+            older.rename(site.logs / f"app.log.{number}")
+
+
 @pytest.mark.parametrize(("frame", "line"), FRAMES)
 def test_a_record_cut_in_two_by_a_rotation_is_one_document(site: Site, frame: str, line: Callable[..., bytes]) -> None:
     """Its parts lie in two files; what lies between them and is whole is a record of its own. Offsets of both files are settled."""
@@ -73,6 +88,29 @@ def test_a_record_cut_in_two_by_a_rotation_is_one_document(site: Site, frame: st
     assert messages(world) == ["after", "aside", "before", "one two three"]
     assert not world.flow.ledger.in_flight and not world.flow.ledger.holds
     assert not world.flow.ledger.account.flagged["partial"]
+
+
+@pytest.mark.parametrize(("frame", "line"), PATIENT)
+@pytest.mark.parametrize("every", [0.2, 3.0, 12.0])
+def test_a_record_over_three_files_or_more_is_one_document(
+    site: Site, frame: Any, line: Callable[..., bytes], every: float
+) -> None:
+    """Whether the files between, which hold nothing but parts of it, are closed or still open; also when nothing follows."""
+    site.write(line("before\n") + line("one "))
+
+    def turn(*lines: bytes) -> Callable[[], None]:
+        def act() -> None:
+            rotate_all(site)
+            site.write(b"".join(lines))
+
+        return act
+
+    acts = turn(line("two "), line("three ")), turn(line("four ")), turn(line("five\n"), line("six ")), turn(line("seven "))
+    world = run(site, frame, *acts, until=120.0, every=every)
+    assert [text.strip() for text in messages(world)] == ["before", "one two three four five", "six seven"]
+    assert not world.flow.ledger.in_flight and not world.flow.ledger.holds
+    assert world.flow.ledger.account.flagged["partial"] == 1
+    assert world.flow.ledger.account.read_bytes == sum(path.stat().st_size for path in site.logs.iterdir())
 
 
 def test_a_stack_trace_cut_in_two_by_a_rotation_is_one_document(site: Site) -> None:
@@ -141,18 +179,29 @@ def test_a_line_without_its_end_is_not_cut_by_time(site: Site) -> None:
     assert messages(world) == ["first", "second"]
 
 
-@pytest.mark.parametrize(("frame", "line"), FRAMES)
+DEATHS = [
+    [["before\n", "one "], ["two\n", "after\n", "late "]],
+    [["before\n", "one "], ["two "], ["three\n", "late "]],
+    [["before\n", "one "], ["two "], ["three "], ["four "]],
+    [["before\n", "one "], ["two\n", "late "], ["er\n"]],
+]
+"""What is written into each file. The last record may end at no line of its own."""
+
+
+@pytest.mark.parametrize(("frame", "line"), PATIENT)
 @pytest.mark.parametrize("kept", range(4))
+@pytest.mark.parametrize("texts", DEATHS)
+@pytest.mark.parametrize("every", [0.2, 3.0, 12.0])
 def test_every_record_is_there_once_when_the_agent_died_around_a_join(
-    site: Site, frame: str, line: Callable[..., bytes], kept: int
+    site: Site, frame: Any, line: Callable[..., bytes], texts: list[list[str]], every: float, kept: int
 ) -> None:
     """Whichever answer was the last before the crash: what is read again has the same ids, joined or flushed as before."""
     site.configure(sources=[{"type": "file", "include": [f"{site.logs}/*.log"], "frame": frame}])
-    site.write(line("before\n") + line("one "))
+    site.write(b"".join(map(line, texts[0])))
 
-    def turn() -> None:
-        rotate(site)
-        site.write(line("two\n") + line("after\n") + line("late "))
+    def turn(number: int) -> None:
+        rotate_all(site)
+        site.write(b"".join(map(line, texts[number])))
 
     async def first() -> tuple[FlowWorld, list[tuple[Checkpoint, Any]]]:
         loop = asyncio.get_running_loop()
@@ -167,8 +216,9 @@ def test_every_record_is_there_once_when_the_agent_died_around_a_join(
 
         world.flow.saved = saved  # type: ignore[method-assign]
         world.output.on_answer = lambda: crashes.append((durable[-1], copy.deepcopy(world.output.model)))
-        loop.call_later(3.0, turn)
-        loop.call_later(40.0, world.flow.stop, "done")
+        for number in range(1, len(texts)):
+            loop.call_later(every * number, turn, number)
+        loop.call_later(120.0, world.flow.stop, "done")
         await world.run()
         return world, crashes
 
@@ -176,31 +226,26 @@ def test_every_record_is_there_once_when_the_agent_died_around_a_join(
         loop = asyncio.get_running_loop()
         world = FlowWorld(site, once=False, before=before)
         world.output.model = model
-        loop.call_later(60.0, world.flow.stop, "done")
+        loop.call_later(120.0, world.flow.stop, "done")
         await world.run()
         world.check()
         return world
 
     world, crashes = virtual_loop.run(first())
     expected = messages(world)
-    assert [text.strip() for text in expected] == ["after", "before", "late", "one two"]
+    assert [text.strip() for text in expected] == sorted(map(str.strip, "".join(chain(*texts)).splitlines()))
     resumed = virtual_loop.run(again(*crashes[min(kept, len(crashes) - 1)]))
     assert messages(resumed) == expected
 
 
-KEEP = 60
-"""Rotated files: more than any run makes, as inode numbers that are used again at once make files that cannot be told apart."""
-
-
 class Container:
-    """Writes numbered records in parts, and rotates at random moments; no record lies in more than two files."""
+    """Writes numbered records in parts, and rotates at random moments; a record may lie in any number of files."""
 
     def __init__(self, site: Site, line: Callable[..., bytes], seed: int) -> None:
         self.site, self.plain, self.rng = site, line, random.Random(seed)
         self.count = 0
         self.written: list[str] = []
         self.parts = 0
-        self.turned = False
 
     def line(self, text: str, stream: str = "stdout") -> bytes:
         """A line with a time of its own: files that begin alike under one inode could not be told apart."""
@@ -220,17 +265,11 @@ class Container:
             else:
                 self.written.append(f"{'p' * self.parts}o{number}")
                 self.site.write(self.line(f"o{number}\n"))
-                self.parts, self.turned = 0, False
+                self.parts = 0
 
     def rotate(self) -> None:
         """Rename the chain, and begin a new file, sometimes with something in it at once."""
-        if self.parts and self.turned:
-            return
-        self.turned = self.parts > 0
-        for number in range(KEEP, 0, -1):
-            older = self.site.logs / (f"app.log.{number - 1}" if number > 1 else "app.log")
-            if older.exists():
-                older.rename(self.site.logs / f"app.log.{number}")
+        rotate_all(self.site)
         self.site.write(b"")
         if self.rng.random() < 0.5:
             self.write()

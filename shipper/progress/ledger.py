@@ -7,7 +7,7 @@ RULES
   the committed offset past a.
 - Bytes that could not be read any more are lost, with a cause; they were never begun.
 - The unfinished end of a file whose record goes on in the next one is held: its stream stays where it is until the record,
-  begun with the next file, has its verdict. Then both move, in one checkpoint.
+  begun with the next file or a later one, has its verdict. Then all of them move, in one checkpoint.
 
 THEORY
 Spans of a stream are begun in order, so an entry a batch in a deque is enough: settling counts its rows down, and finished
@@ -37,8 +37,8 @@ class _Entry(msgspec.Struct):
     last_seconds: int
     held: bool = False
     """The unfinished end of a stream: not a record yet, and not to be passed."""
-    frees: tuple[int, int] | None = None
-    """(ticket of a held end, the offset behind it): let go with this batch."""
+    frees: tuple[tuple[int, int], ...] = ()
+    """(ticket of a held end, the offset behind it) of each: let go with this batch."""
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -137,7 +137,7 @@ class Ledger:
         """Let a held end go, up to `stop`, when this batch is settled; at once where it is, as it had no rows."""
         self.account.read_bytes += stop - self._entries[held].stop
         if ticket in self._entries:
-            self._entries[ticket].frees = (held, stop)
+            self._entries[ticket].frees += ((held, stop),)
         else:
             self.let_go(held, stop)
 
@@ -181,8 +181,8 @@ class Ledger:
             entry = self._entries.pop(order.popleft())
             self._committed[stream_id] = Committed(entry.stop, entry.last_seconds)
             moved = stream_id
-            if entry.frees is not None:
-                self.let_go(*entry.frees)
+            for held, stop in entry.frees:
+                self.let_go(held, stop)
         return moved
 
     def pending(self, ticket: int) -> int:
