@@ -132,7 +132,7 @@ class Chain:
         ids = batch.ids if self._content_key is None else content_ids(batch, self._content_key)
         tags = None if batch.tags is None else list(map(self._tags.__getitem__, batch.tags))
         safe = self.gate.admit(batch)
-        extras = list(map(self._extras.__getitem__, batch.extras)) if batch.extras is not None else None
+        extras = self._extras.all(batch.extras)
         lap("redact")
         columns = self._decoder.decode(safe)
         columns.ids, columns.tags = ids, tags
@@ -163,7 +163,7 @@ class Chain:
             before = len(columns.fragments)
             try:
                 stage.process(columns, now)
-                assert all(len(fragments) == columns.count for fragments in columns.fragments[before:]), "a fragment for each row"
+                assert all(map(columns.is_splice, columns.fragments[before:])), "a fragment for each row"
             except Exception as error:  # a bug in a stage must not stop the log of everybody else
                 errors.append((name, type(error).__name__))
                 del columns.fragments[before:]
@@ -206,6 +206,12 @@ class _SafeExtras(dict[bytes, bytes]):
     def __init__(self, gate: Gate) -> None:
         super().__init__()
         self._gate = gate
+
+    def all(self, fragments: Sequence[bytes] | bytes | None) -> Sequence[bytes] | bytes | None:
+        """The fragments of a batch, or the one of all its rows."""
+        if fragments is None or isinstance(fragments, bytes):
+            return self[fragments] if fragments else None
+        return list(map(self.__getitem__, fragments))
 
     def __missing__(self, fragment: bytes) -> bytes:
         if not fragment:

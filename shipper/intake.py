@@ -209,7 +209,7 @@ class Intake:
             origin = cut.origin or _contiguous(cut, base)
             starts += origin[0]
             stops += origin[1]
-            extras += cut.extras if cut.extras is not None else [b""] * cut.count
+            extras += [cut.extras or b""] * cut.count if cut.extras is None or isinstance(cut.extras, bytes) else cut.extras
             times += cut.times if cut.times is not None else [""] * cut.count
             merge_counts(skipped, cut.skipped)
         whole = Cut(b"".join(cut.block for _, cut in cuts), len(starts), next_offset, (starts, stops), flags)

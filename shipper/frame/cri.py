@@ -27,7 +27,7 @@ import re2
 
 from shipper.config.fields import ComponentConfig, Duration, Size
 from shipper.frame.frame import Cut
-from shipper.frame.joining import Columns, Group, Window, bounded, columns, join_parts
+from shipper.frame.joining import Columns, Group, Late, Window, columns, join_parts, lined
 from shipper.frame.lines import as_utf8, clean, is_utf8
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Fields(msgspec.Struct, frozen=True):
     streams: Sequence[bytes]
     tags: Sequence[bytes]
     texts: Sequence[bytes]
+    """Each with its newline."""
 
 
 class Cri:
@@ -81,7 +82,9 @@ class Cri:
         if not end:
             return Cut(b"", 0, base)
         block = data if end == len(data) else data[:end]
-        raw, starts, stops = bounded(block, base)
+        raw, starts, stops = lined(block, base)
+        if not block.endswith(b"\n"):
+            raw[-1] += b"\n"
         found = columns(starts, stops)
         fields = _fields_fast(block, raw) or _fields_carefully(raw, found, base + end)
         if not block.endswith(b"\n") and fields.streams[-1] != _FOREIGN:
@@ -91,31 +94,39 @@ class Cri:
             end = starts[taken] - base
             found.leave(taken)
         found.skipped["nul"] = block.count(b"\0", 0, end) if b"\0" in block else 0
-        found.extras = list(map(_EXTRAS.__getitem__, fields.streams[:taken]))
-        found.times = b" ".join(fields.times[:taken]).decode().split(" ") if taken else []
+        found.extras = _extras(fields.streams[:taken])
+        times = fields.times[:taken]
+        found.times = Late(len(times), lambda: list(map(bytes.decode, times)))
         rows = self._rows(list(fields.texts[:taken]), groups, raw, found)
-        return found.cut(b"\n".join([*rows, b""]), base + end)
+        return found.cut(b"".join(rows), base + end, rows)
 
     def _rows(self, texts: list[bytes], groups: Sequence[Group], raw: Sequence[bytes], found: Columns) -> list[bytes]:
-        """The records' texts, and what is to be said of them."""
+        """The records' texts, each with its newline, and what is to be said of them."""
         for group in groups:
-            joined = b"".join([texts[line] for line in group.lines])
+            joined = b"".join([texts[line][:-1] for line in group.lines])
             for line in group.lines:
-                texts[line] = b""
-            texts[group.lines[0]] = joined
+                texts[line] = b"\n"
+            texts[group.lines[0]] = joined + b"\n"
             found.join(group)
-        text = b"\n".join(texts)
+        text = b"".join(texts)
         if b"\r" in text:
-            texts = list(map(bytes.removesuffix, texts, repeat(b"\r")))
-        if not self._blanks and b"" in texts:
-            for line in compress(count(), map(b"".__eq__, texts)):
+            texts = [one[:-2] + b"\n" if one.endswith(b"\r\n") else one for one in texts]
+        if not self._blanks and b"\n" in texts:
+            for line in compress(count(), map(b"\n".__eq__, texts)):
                 if line not in found.drop:
                     found.skip_blank(line, raw)
         if not is_utf8(text):
             for line in [line for line, row in enumerate(texts) if not is_utf8(row)]:
                 texts[line] = as_utf8(texts[line])
                 found.mark(line, ("invalid_utf8",))
-        return found.kept(texts)
+        return list(found.kept(texts))
+
+
+def _extras(streams: Sequence[bytes]) -> list[bytes] | bytes:
+    """The fragment of each line, or the one of all."""
+    if streams and streams.count(streams[0]) == len(streams):
+        return _EXTRAS[streams[0]]
+    return list(map(_EXTRAS.__getitem__, streams))
 
 
 def _fields_fast(block: bytes, raw: list[bytes]) -> Fields | None:
@@ -136,12 +147,12 @@ def _fields_carefully(raw: Sequence[bytes], found: Columns, stop: int) -> Fields
     rows: list[tuple[bytes, bytes, bytes, bytes]] = []
     for number, line in enumerate(raw):
         start = found.starts[number]
-        if fits := _LINE.fullmatch(line.replace(b"\0", b"")):
-            rows.append((fits[1], fits[2], fits[3], fits[4] or b""))
+        if fits := _LINE.fullmatch(line[:-1].replace(b"\0", b"")):
+            rows.append((fits[1], fits[2], fits[3], (fits[4] or b"") + b"\n"))
             continue
-        row, marks, _ = clean(line + b"\n" if start + len(line) < stop else line, start)
+        row, marks, _ = clean(line if start + len(line) <= stop else line[:-1], start)
         found.mark(number, ("not_cri", *marks))
-        rows.append((b"", _FOREIGN, b"F", row + b"\r"))  # taken off again with that of the others
+        rows.append((b"", _FOREIGN, b"F", row + b"\r\n"))  # taken off again with that of the others
     times, streams, tags, texts = zip(*rows, strict=True)
     return Fields(times, streams, tags, texts)
 

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 from itertools import compress, count, repeat
 from operator import is_, itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
 from shipper.config.fields import ComponentConfig, Duration, Size
 from shipper.frame.frame import Cut
-from shipper.frame.joining import Columns, Group, Window, columns, join_parts, lined
+from shipper.frame.joining import Columns, Group, Late, Window, columns, join_parts, lined
 from shipper.frame.lines import as_utf8, clean
 from shipper.model.batch import split_lines
 
@@ -44,8 +44,21 @@ class Line(msgspec.Struct, gc=False):
 
     log: str
     stream: str = ""
-    time: str = ""
     attrs: msgspec.Raw = _NO_LABELS
+
+
+class _Usual(msgspec.Struct, gc=False):
+    """The same with the streams there are, of which no text has to be made."""
+
+    log: str
+    stream: Literal["stdout", "stderr", ""] = ""
+    attrs: msgspec.Raw = _NO_LABELS
+
+
+class _Time(msgspec.Struct, gc=False):
+    """Looked at only where a record has no time of its own, so a wrong one makes no line foreign."""
+
+    time: object = ""
 
 
 _FIRST, _LAST = itemgetter(0), itemgetter(-2)
@@ -63,7 +76,6 @@ class Fields(NamedTuple):
 
     logs: list[str]
     streams: list[str]
-    times: list[str]
     attrs: list[msgspec.Raw]
 
 
@@ -89,6 +101,7 @@ class Docker:
         self._join_max = int(config.join_max)
         self._blanks = blanks
         self._decoder = msgspec.json.Decoder(Line)
+        self._usual_decoder, self._time_decoder = msgspec.json.Decoder(_Usual), msgspec.json.Decoder(_Time)
         self._labels = _Labels()
 
     def cut(self, data: bytes, base: int, *, final: bool) -> Cut:
@@ -102,7 +115,7 @@ class Docker:
         fields = self._decode_fast(block, raw, found) or self._decode_carefully(raw, found)
         window = Window(base + len(data), final, self._join_max)
         groups, taken = _groups_of(fields, found, window)
-        logs, found.times = fields.logs, fields.times
+        logs = fields.logs
         if taken < len(logs):
             end = starts[taken] - base
             del raw[taken:], logs[taken:]
@@ -112,23 +125,36 @@ class Docker:
         return found.cut(block, base + end, texts)
 
     def _decode_fast(self, block: bytes, raw: list[bytes], found: Columns) -> Fields | None:
-        """All lines in one call; None where that cannot be trusted."""
+        """All lines in one call, but for their times; None where that cannot be trusted."""
         if b"\0" in block:
             return None
         try:
             if bytes(map(_FIRST, raw)).count(_OPEN) != len(raw) or bytes(map(_LAST, raw)).count(_CLOSE) != len(raw):
                 return None
-            fields = _transposed(self._decoder.decode_lines(block))
+            fields = _transposed(self._usual_decoder.decode_lines(block))
             found.extras = self._labels.fragments(fields)
         except (IndexError, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return None
-        return fields if len(fields.logs) == len(raw) else None
+        if len(fields.logs) != len(raw):
+            return None
+        found.times = Late(len(raw), lambda: list(map(self._time, raw)))
+        return fields
+
+    def _time(self, line: bytes) -> str:
+        """The time of a line; what is no text is none."""
+        try:
+            time = self._time_decoder.decode(line).time
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return ""
+        return time if isinstance(time, str) else ""
 
     def _decode_carefully(self, raw: list[bytes], found: Columns) -> Fields:
         """Line by line, with NULs and bytes that are not UTF-8. What is no line of the driver is marked."""
-        lines = []
+        lines, times = [], []
         for number, text in enumerate(raw):
-            line, marks = self._decode_one(text.replace(b"\0", b"").strip())
+            content = text.replace(b"\0", b"").strip()
+            line, marks = self._decode_one(content)
+            times.append("" if line is None else self._time(content))
             if line is None:
                 row, marks, _ = clean(text, found.starts[number])
                 line, marks = Line(row.decode() + "\r\n", _FOREIGN), ("not_docker", *marks)
@@ -137,6 +163,7 @@ class Docker:
                 found.flags[number] = marks
         fields = _transposed(lines)
         found.extras = self._labels.fragments(fields)
+        found.times = times
         return fields
 
     def _decode_one(self, text: bytes) -> tuple[Line | None, tuple[str, ...]]:
@@ -165,9 +192,9 @@ class Docker:
         block = text.encode()
         rows = split_lines(block, None)
         # Each text ends with a newline: where there are no more newlines than texts, none has one inside.
-        if "\0" in text or len(rows) != len(logs) - len(found.drop):
+        if b"\0" in block or len(rows) != len(logs) - len(found.drop):
             logs, blank = list(map(_cleaned, logs)), _CLEANED_BLANK
-        elif "\r" not in text and (self._blanks or "\n" not in logs):
+        elif b"\r" not in block and (self._blanks or b"\n" not in rows):
             return block, rows
         if not self._blanks:
             for line in compress(count(), map(blank.__contains__, logs)):
@@ -179,10 +206,10 @@ class Docker:
         return block, split_lines(block, None)
 
 
-def _transposed(lines: Sequence[Line]) -> Fields:
+def _transposed(lines: Sequence[Line] | Sequence[_Usual]) -> Fields:
     """Lines as columns, all at once: half the price of a getter for each."""
     if not lines:
-        return Fields([], [], [], [])
+        return Fields([], [], [])
     return Fields(*map(list, zip(*map(msgspec.structs.astuple, lines), strict=True)))
 
 
@@ -211,8 +238,8 @@ class _Labels:
         self._decoder = msgspec.json.Decoder(dict[str, str] | None)
         self._known: dict[bytes, _Streams] = {}
 
-    def fragments(self, fields: Fields) -> list[bytes]:
-        """The fragment of each line. Raises what the decoder raises for labels that are none."""
+    def fragments(self, fields: Fields) -> list[bytes] | bytes:
+        """The fragment of each line, or the one of all. Raises what the decoder raises for labels that are none."""
         attrs = fields.attrs
         # Lines without labels share the default.
         distinct = {b""} if all(map(is_, attrs, repeat(_NO_LABELS))) else set(map(bytes, attrs))
@@ -223,7 +250,8 @@ class _Labels:
             end = b',"container":{"labels":%b}' % msgspec.json.encode(labels) if labels else b""
             self._known[text] = _Streams(end)
         if len(distinct) == 1:
-            return list(map(self._known[distinct.pop()].__getitem__, fields.streams))
+            known, streams = self._known[distinct.pop()], fields.streams
+            return known[streams[0]] if streams.count(streams[0]) == len(streams) else list(map(known.__getitem__, streams))
         return [self._known[bytes(text)][stream] for text, stream in zip(attrs, fields.streams, strict=True)]
 
 

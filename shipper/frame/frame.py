@@ -27,8 +27,10 @@ class Cut(msgspec.Struct, frozen=True):
     flags: Mapping[int, tuple[str, ...]] = {}
     skipped: Mapping[str, int] = {}
     """Source bytes that are no record, by cause: `blank`, `nul`."""
-    extras: Sequence[bytes] | None = None
+    extras: Sequence[bytes] | bytes | None = None
+    """What the frame knows of each record, or of all of them, as a fragment."""
     times: Sequence[str] | None = None
+    """The frame's own time of each record. May be made when it is asked for."""
     lines: list[bytes] | None = None
     """The records with their newlines as a list, where it was made anyway."""
 

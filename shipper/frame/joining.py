@@ -14,9 +14,10 @@ all columns at once.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from itertools import accumulate, compress
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, overload
 
 import msgspec
 
@@ -24,7 +25,7 @@ from shipper.frame.frame import Cut
 from shipper.model.batch import split_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 _BUT_LAST = itemgetter(slice(0, -1))
@@ -52,8 +53,8 @@ class Columns(msgspec.Struct):
 
     starts: list[int]
     stops: list[int]
-    extras: list[bytes] | None = None
-    times: list[str] | None = None
+    extras: list[bytes] | bytes | None = None
+    times: Sequence[str] | None = None
     flags: dict[int, tuple[str, ...]] = {}
     skipped: dict[str, int] = {}
     drop: set[int] = set()
@@ -68,7 +69,7 @@ class Columns(msgspec.Struct):
     def leave(self, taken: int) -> None:
         """Keep the first `taken` lines only."""
         self.starts, self.stops = self.starts[:taken], self.stops[:taken]
-        self.extras = None if self.extras is None else self.extras[:taken]
+        self.extras = self.extras[:taken] if isinstance(self.extras, list) else self.extras
         self.times = None if self.times is None else self.times[:taken]
         self.flags = {line: marks for line, marks in self.flags.items() if line < taken}
 
@@ -90,7 +91,7 @@ class Columns(msgspec.Struct):
         self.drop.add(line)
         self.skipped["blank"] = self.skipped.get("blank", 0) + size - sum(raw[one].count(b"\0") for one in lines)
 
-    def kept(self, column: list[T]) -> list[T]:
+    def kept(self, column: Sequence[T]) -> Sequence[T]:
         """What a column of the lines has for the records."""
         if not self.drop:
             return column
@@ -102,12 +103,44 @@ class Columns(msgspec.Struct):
     def cut(self, block: bytes, next_offset: int, lines: list[bytes] | None = None) -> Cut:
         """The records; `block` has only those that are not dropped, and so has `lines`, each with its newline."""
         starts, stops = self.kept(self.starts), self.kept(self.stops)
-        extras = None if self.extras is None else self.kept(self.extras)
+        extras = self.kept(self.extras) if isinstance(self.extras, list) else self.extras
         times = None if self.times is None else self.kept(self.times)
         dropped = sorted(self.drop)
         flags = {line - bisect_left(dropped, line): marks for line, marks in self.flags.items() if line not in self.drop}
         skipped = {cause: size for cause, size in self.skipped.items() if size}
         return Cut(block, len(starts), next_offset, (starts, stops), flags, skipped, extras, times, lines)
+
+
+class Late(Sequence[T]):
+    """A column that is made when somebody looks at it. What `make` holds on to lives as long as the batch."""
+
+    def __init__(self, count: int, make: Callable[[], Sequence[T]]) -> None:
+        """`make` returns `count` items."""
+        self._count, self._make = count, make
+        self._made: Sequence[T] | None = None
+
+    def __len__(self) -> int:
+        """How many there are; nothing is made for that."""
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[T]: ...
+
+    def __getitem__(self, place: int | slice) -> T | Sequence[T]:
+        """Make all, unless they are there already."""
+        return self._all()[place]
+
+    def __iter__(self) -> Iterator[T]:
+        """The same for all of them."""
+        return iter(self._all())
+
+    def _all(self) -> Sequence[T]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
 
 
 def columns(starts: list[int], stops: list[int]) -> Columns:

@@ -145,7 +145,7 @@ class Multiline:
             _skip_blank(rows, found, data, base)
         if b"\0" in data:
             found.skipped["nul"] = data.count(b"\0", 0, next_offset - base)
-        rows = found.kept(rows)
+        rows = list(found.kept(rows))
         return found.cut(b"\n".join([*rows, b""]), next_offset)
 
     def _grouped(self, rows: list[bytes], found: Columns, limits: Limits) -> tuple[list[tuple[Group, Span]], int]:
@@ -220,14 +220,17 @@ def _inner_records(cut: Cut) -> tuple[list[bytes], Columns, int]:
     starts, stops = cut.origin if cut.origin is not None else ([], [])
     found = columns(list(starts), list(stops))
     found.flags = dict(cut.flags)
-    found.extras, found.times = list(cut.extras or ()), list(cut.times or ())
+    found.extras = cut.extras if isinstance(cut.extras, bytes) else list(cut.extras or ())
+    found.times = cut.times or []
     return rows, found, cut.next_offset
 
 
-def _by_stream(extras: list[bytes] | None, size: int) -> list[list[int] | None]:
+def _by_stream(extras: list[bytes] | bytes | None, size: int) -> list[list[int] | None]:
     """The numbers of each stream's lines; None for all of them."""
-    keys = set(extras or ())
-    if extras is None or len(keys) < 2:
+    if not isinstance(extras, list):
+        return [None]
+    keys = set(extras)
+    if len(keys) < 2:
         return [None]
     if len(keys) <= _STREAMS_FEW:
         return [list(compress(range(size), map(key.__eq__, extras))) for key in sorted(keys)]

@@ -80,8 +80,8 @@ class Batch:
         self.ends: Sequence[int] | None = None
         self.flags: dict[int, tuple[str, ...]] = {}
         """Marks of the frame by row: `truncated`, `unterminated`, `invalid_utf8`, `partial`."""
-        self.extras: Sequence[bytes] | None = None
-        """What the frame knows of each row, as unredacted fragments (`,"stream":"stdout"`); few distinct values."""
+        self.extras: Sequence[bytes] | bytes | None = None
+        """What the frame knows of each row, or of all, as unredacted fragments (`,"stream":"stdout"`); few distinct values."""
         self.times: Sequence[str] | None = None
         """The frame's own time of each row, for records that have none."""
         self.tags: Sequence[str] | None = None

@@ -65,7 +65,8 @@ class Columns:
         """`shipper.tag` of each row, redacted; None where no row has one."""
         self.seconds: Sequence[int] = ()
         """Event time of each row in whole Unix seconds (UTC), fallbacks applied; filled before the first stage."""
-        self.fragments: list[Sequence[bytes]] = []
+        self.fragments: list[Sequence[bytes] | bytes] = []
+        """One a row, or one for all."""
         self.dropped: dict[int, str] = {}
         self.held: dict[int, Held] = {}
         self.flags: dict[int, tuple[str, ...]] = {}
@@ -91,9 +92,13 @@ class Columns:
         assert len(rows) == self.count
         self.rows = rows
 
-    def splice(self, fragments: Sequence[bytes]) -> None:
-        """Append one fragment, or a piece of one, a row. `fragments` is kept, not copied; it must have `count` items."""
+    def splice(self, fragments: Sequence[bytes] | bytes) -> None:
+        """Append one fragment, or a piece of one, a row: a list of `count` items, which is kept, or one for all rows."""
         self.fragments.append(fragments)
+
+    def is_splice(self, fragments: Sequence[bytes] | bytes) -> bool:
+        """Whether there is a fragment for each row."""
+        return isinstance(fragments, bytes) or len(fragments) == self.count
 
     def drop(self, row: int, reason: str) -> None:
         """Mark a row dropped, unless another stage did before."""

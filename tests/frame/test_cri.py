@@ -10,9 +10,9 @@ from shipper.config.fields import Duration, Size
 from shipper.frame import cri as module
 from shipper.frame.cri import Cri
 from shipper.frame.frame import Cut
-from shipper.frame.joining import bounded
+from shipper.frame.joining import lined
 from tests.frame.oracle_cri import naive
-from tests.kit.records import Found, cut_in_windows, found_in
+from tests.kit.records import Found, cut_in_windows, extras_of, found_in
 
 JOIN_MAX = 300
 TIME = b"2016-10-06T00:17:09.669794202Z"
@@ -78,7 +78,7 @@ def test_fragments_and_times_stand_beside_their_records_when_a_file_is_read(sour
     """`stream` becomes a fragment, the container's time dates the row; both are those of a record's first part."""
     cut = cri().cut(source, 0, final=True)
     assert cut.next_offset == len(source)
-    assert list(zip(in_order(found_in(cut, 0)), cut.extras or [], cut.times or [], strict=True)) == naive(source, JOIN_MAX)[0]
+    assert list(zip(in_order(found_in(cut, 0)), extras_of(cut), cut.times or [], strict=True)) == naive(source, JOIN_MAX)[0]
     assert cut.lines is None or b"".join(cut.lines) == cut.block
 
 
@@ -108,7 +108,7 @@ def test_every_byte_is_in_one_record_or_counted_when_a_source_is_read(source: by
 def test_one_split_agrees_with_the_pattern_when_all_lines_are_of_the_runtime(lines: list[bytes]) -> None:
     """Parts, tags, times of any width and content of any kind are no reason to leave the fast way."""
     block = b"".join(lines)
-    raw, starts, stops = bounded(block, 0)
+    raw, starts, stops = lined(block, 0)
     fast = module._fields_fast(block, raw)
     assert fast == module._fields_carefully(raw, module.columns(starts, stops), len(block))
 
@@ -120,7 +120,7 @@ def test_one_split_refuses_a_block_when_one_line_is_not_of_the_runtime(
 ) -> None:
     """Whatever fast way is found, it is what the pattern says of each line."""
     block = b"".join([*before, bad, *after])
-    raw, starts, stops = bounded(block, 0)
+    raw, starts, stops = lined(block, 0)
     fast = module._fields_fast(block, raw)
     assert fast in (None, module._fields_carefully(raw, module.columns(starts, stops), len(block)))
 
@@ -157,7 +157,7 @@ def test_streams_are_joined_apart_when_they_interleave() -> None:
     lines = [line(b"o1 ", tags=b"P"), line(b"e1 ", b"stderr", b"P"), line(b"o2"), line(b"e2", b"stderr")]
     cut = cri().cut(b"".join(lines), 0, final=False)
     assert rows_of(cut) == [b"o1 o2", b"e1 e2"]
-    assert list(cut.extras or ()) == [b',"stream":"stdout"', b',"stream":"stderr"']
+    assert extras_of(cut) == [b',"stream":"stdout"', b',"stream":"stderr"']
 
 
 def test_a_character_is_whole_when_the_runtime_cut_within_it() -> None:

@@ -21,7 +21,7 @@ from shipper.frame.multiline_packs import PACKS
 from shipper.model.errors import ComponentError
 from tests.frame.oracle_multiline import Bounds, by_packs, by_pattern, lines_of, records
 from tests.frame.test_docker import line as docker_line
-from tests.kit.records import Found, cut_in_windows, found_in
+from tests.kit.records import Found, cut_in_windows, extras_of, found_in
 
 MAX_LINES, MAX_BYTES = 5, 160
 TRACE = ["Traceback (most recent call last):", '  File "a.py", line 1, in f', "    g()", "ValueError: x"]
@@ -150,8 +150,8 @@ def test_streams_are_grouped_apart_when_the_frame_sits_on_cri(
     cut = Cri(blanks=True).cut(source, 0, final=True)
     expected: list[Found] = []
     bounds = Bounds(MAX_LINES, max_bytes, len(source))
-    for extra in set(cut.extras or ()):
-        own = [found for found, other in zip(found_in(cut, 0), cut.extras or (), strict=True) if other == extra]
+    for extra in set(extras_of(cut)):
+        own = [found for found, other in zip(found_in(cut, 0), extras_of(cut), strict=True) if other == extra]
         if isinstance(how, str):
             compiled = re2.compile(how.encode())
             groups = by_pattern(own, lambda row, compiled=compiled: compiled.search(row) is not None, bounds)
@@ -173,7 +173,7 @@ def test_fragments_and_times_are_those_of_the_first_line_when_the_frame_sits_on_
     cut = frame.cut(b"".join(lines), 0, final=True)
     assert [json.loads(row)["message"] for *_, row, _ in found_in(cut, 0)] == ["\n".join(TRACE)] * 2
     labels = b',"container":{"labels":{"service":"api"}}'
-    assert list(cut.extras or ()) == [b',"stream":"stdout"' + labels, b',"stream":"stderr"' + labels]
+    assert extras_of(cut) == [b',"stream":"stdout"' + labels, b',"stream":"stderr"' + labels]
     assert list(cut.times or ()) == ["2026-02-05T14:30:40Z"] * 2
     assert frame.adds == ("stream", "container")
 

@@ -1,7 +1,7 @@
 """The laws every stage obeys, and the hostile records they are tried with.
 
 rows        a stage adds, removes and reorders no rows, and touches none
-fragments   each list spliced has `count` items; those of a row together are empty, or begin with a comma and make it a JSON object
+fragments   each list spliced has `count` items, or it is one fragment for all; those of a row together are empty, or begin with a comma and make it a JSON object
             that has besides its own only keys of `adds`
 batching    process(a + b) leaves what process(a); process(b) leaves, row by row, generated documents included
 settling    a row is dropped with a reason, or held, or neither; each held row is counted by exactly one summary
@@ -70,12 +70,17 @@ def outcomes(columns: Columns) -> list[RowOutcome]:
     held: dict[int, Any] = dict(columns.held)
     return [
         (
-            b"".join(fragments[row] for fragments in columns.fragments),
+            b"".join(_of_row(columns, row)),
             columns.dropped.get(row),
             held[row].id if row in held else None,
         )
         for row in range(columns.count)
     ]
+
+
+def _of_row(columns: Columns, row: int) -> list[bytes]:
+    """The fragments of a row, those of all rows among them."""
+    return [pieces if isinstance(pieces, bytes) else pieces[row] for pieces in columns.fragments]
 
 
 def check_laws(make: Make, rows: Sequence[Record], cut: int = 0, seconds: Sequence[int] | None = None) -> None:
@@ -101,9 +106,9 @@ def check_laws(make: Make, rows: Sequence[Record], cut: int = 0, seconds: Sequen
 
 def check_fragments(columns: Columns, adds: Sequence[str], rows: Sequence[Record]) -> None:
     """Law of fragments; a record that has a key of `adds` itself gets another one here, as `decode` moves it away."""
-    assert all(columns.count == len(pieces) for pieces in columns.fragments)
+    assert all(map(columns.is_splice, columns.fragments))
     for number, row in enumerate(rows):
-        fragment = b"".join(pieces[number] for pieces in columns.fragments)
+        fragment = b"".join(_of_row(columns, number))
         assert fragment == b"" or fragment.startswith(b",")
         own = {key: value for key, value in row.items() if key not in adds}
         spliced = json.loads(json.dumps({"-": 0, **own}).encode()[:-1] + fragment + b"}", object_pairs_hook=_no_duplicates)

@@ -99,6 +99,11 @@ def batch_of(rows: Sequence[bytes], base: int = 0) -> Batch:
     return Batch(STREAM, b"".join(row + b"\n" for row in rows), len(rows), base)
 
 
+def extras_of(cut: Cut) -> list[bytes]:
+    """The fragment of each record, where there are some."""
+    return [cut.extras] * cut.count if isinstance(cut.extras, bytes) else list(cut.extras or ())
+
+
 def found_in(cut: Cut, base: int) -> list[Found]:
     """The records of a cut; holds what every cut promises of its block."""
     rows = cut.block.split(b"\n")
