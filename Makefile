@@ -37,6 +37,9 @@ FROM ?= 0
 sim: $(STAMP) ## random programs of files and faults against the file source: SEEDS=10000 FROM=0
 	$(BIN)/python -m tests.source.sim --seeds $(SEEDS) --from $(FROM)
 
+quality: $(STAMP) ## precision and recall of the redaction on tests/corpus; SHIPPER_PUBLIC_LOGS=DIR: and on its *.log
+	$(BIN)/python -m tests.corpus.quality
+
 bench: $(STAMP) ## speed and memory against the yardstick, frames, and idle files
 	$(BIN)/python -m tests.bench.bench
 	$(BIN)/python -m tests.bench.frames
@@ -49,4 +52,4 @@ lock: ## write packaging/requirements.lock anew from what pyproject.toml allows
 clean: ## remove what was made here
 	rm -rf $(VENV) demo .bench build *.egg-info
 
-.PHONY: help setup demo test check format sim bench lock clean
+.PHONY: help setup demo test check format sim quality bench lock clean
