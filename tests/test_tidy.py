@@ -32,6 +32,8 @@ NO_COMPONENTS = {
     "edge/output/bulk_files",
     "edge/output/bulk_node",
     "decode/decoder",
+    "decode/moment",
+    "decode/time_shape",
     "decode/timestamp",
 }
 """Contracts of the components and what several of them use; these have tests of their own or none to have."""

@@ -2,9 +2,16 @@
 
 RULES
 - `@timestamp` is UTC, `2026-02-05T14:30:45.123Z`, with up to nine digits of fraction (Elasticsearch `strict_date_optional_time`).
-- Understood: ISO 8601 / RFC 3339 with `T` or a blank, `.` or `,` before the fraction, an offset, `Z` or nothing (UTC); a number,
-  or text of digits, as Unix seconds, milliseconds, microseconds or nanoseconds, told apart by magnitude.
-- A text that has this form already, with any number of digits up to nine, is kept as it is.
+- Understood without settings: ISO 8601 / RFC 3339 with `T` or a blank, `.` or `,` before the fraction, an offset, `Z` or nothing;
+  a number, or text of digits, as Unix seconds, milliseconds, microseconds or nanoseconds, told apart by magnitude.
+- With layouts (`time_layout.py`) the first of them that reads a text counts, and numbers are read by `unix` and its kin only. A
+  text of ISO 8601 that says its zone is read at last, whatever the layouts: so frames and senders tell their times.
+- A time that says no zone is in the `zone` of the settings, UTC by default. One that never was, as the clock went forward, is read
+  with the offset before the gap (PEP 495) and flagged `timestamp_gap`. One that comes twice, as the clock goes back, is flagged
+  `timestamp_ambiguous`; `fold` says `first` or `second`, or `auto`: the first of both that is not before the record before it in
+  its stream, else the second. Ten seconds do not count as before: threads of one program write out of order.
+- A time that says no year has the one that brings it nearest to the record before it in its stream.
+- A text in the form of `@timestamp`, with any number of digits up to nine, is kept as it is.
 - A time that is missing or unreadable is the one of the record before it in its stream, in whole seconds (the checkpoint knows
   no more), else the time the stream was first seen: never the clock at sending, so that a resend gives the same document. The
   row is flagged `timestamp_missing` or `timestamp_unreadable`. The record's own field is never changed.
@@ -13,32 +20,45 @@ RULES
 THEORY
 A column of strings in the canonical form costs a slice and a dict lookup a row: the first 19 characters are looked up in a
 bounded cache of seconds; what follows is checked in one joined text, by strides where all are of one length, and that text
-encoded and split again gives the stamps. Everything else goes row by row.
+encoded and split again gives the stamps. Other texts go together by their length (`time_shape.py`). Only those whose time
+depends on the record before them, or that are none, go row by row. Where years are guessed, all times of a batch must lie within
+half a year: then the year nearest to the batch before is the nearest to each record before, too.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
+import orjson
+
+from shipper.decode.moment import Fold, Way, moment
+from shipper.decode.time_layout import GUESSED_EPOCH, ISO, ZONED_ISO, Epoch, Iso, TimeLayout, is_canonical, layout
+from shipper.decode.time_shape import Prefixes, Shape, fraction, has_shape
+from shipper.model.localtime import Timezone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from shipper.decode.time_layout import Written
 
 _SECOND = itemgetter(slice(0, 19))
 _TAIL = itemgetter(slice(19, None))
-_SHAPE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
+_FORM = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", re.ASCII)
 _TAILS = re.compile(r"(?:(?:\.[0-9]{1,9})?Z\n)*")
-_CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII)
-_ISO = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9})\d*)?\s*(Z|z|UTC|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
-_DIGITS = re.compile(r"(\d{9,19})(?:\.(\d{1,9})\d*)?", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CACHE_MAX = 20_000
 """Seconds remembered; at about 120 bytes each."""
+_SHAPES_MAX = 16
+_TEXT_CHARS_MAX = 128
+"""Longer texts are no times."""
+_GROUP_MIN = 4
+"""So many texts of one length are worth a look at their shape."""
+_READABLE: frozenset[type] = frozenset((str, int, float))
+_HALF_YEAR_S = 180 * 86_400
 
 
 class Times(msgspec.Struct):
@@ -49,35 +69,33 @@ class Times(msgspec.Struct):
     stamps: Sequence[bytes]
     """The text of `@timestamp`."""
     flags: dict[int, str]
-    """`timestamp_missing` or `timestamp_unreadable`, by row."""
-
-
-class _Seconds(dict[str, int]):
-    """`2026-02-05T14:30:45` -> Unix seconds. Raises ValueError for what is no such time."""
-
-    def __missing__(self, text: str) -> int:
-        if not _SHAPE.fullmatch(text):
-            raise ValueError("not the canonical form")
-        if len(self) >= CACHE_MAX:
-            self.clear()
-        seconds = int(datetime.fromisoformat(text + "+00:00").timestamp())
-        self[text] = seconds
-        return seconds
+    """`timestamp_missing`, `timestamp_unreadable`, `timestamp_ambiguous` or `timestamp_gap`, by row."""
 
 
 class Timeline:
-    """Reads columns of timestamps. Holds the cache; one for a pipeline."""
+    """Reads columns of timestamps. Holds the caches; one for a source."""
 
-    def __init__(self) -> None:
-        """Start with an empty cache."""
+    def __init__(self, layouts: Sequence[str] = (), zone: str = "UTC", fold: Fold = "auto") -> None:
+        """Raises ValueError for a layout or a zone that is none, in words for the user."""
+        info = Timezone.from_config(zone).info
+        chosen: list[TimeLayout] = [layout(text) for text in layouts] or [GUESSED_EPOCH, ISO]
+        if ISO not in chosen:
+            chosen.append(ZONED_ISO)
+        self._ways = [Way(one, info, fold) for one in chosen]
+        self._epochs = [one.of_numbers() for one in chosen if isinstance(one, Epoch)]
+        self._takes_canonical = next(one for one in chosen if not isinstance(one, Epoch)) is ISO
         self._seconds = _Seconds()
+        self._prefixes = Prefixes()
+        self._shapes: dict[tuple[bool, int, int, int, int, bool], Shape] = {}
 
     def read(self, values: Sequence[object], before: float) -> Times:
         """Read a column. `before` is the time, in Unix seconds, for rows that come before any readable one."""
-        try:
-            return self._read_canonical(values)
-        except (TypeError, ValueError, KeyError):  # KeyError: a dict is asked for a slice, from Python 3.12 on
-            return self._read_each(values, before)
+        if self._takes_canonical:
+            try:
+                return self._read_canonical(values)
+            except (TypeError, ValueError, KeyError):  # KeyError: a dict is asked for a slice, from Python 3.12 on
+                pass
+        return self._read_shapes(values, math.floor(before))
 
     def _read_canonical(self, values: Sequence[object]) -> Times:
         """All rows strings in the canonical form; raises TypeError or ValueError otherwise."""
@@ -90,21 +108,121 @@ class Timeline:
                 raise ValueError("not the canonical form")
         return Times(seconds, joined.encode().split(b"\n") if texts else [], {})
 
-    def _read_each(self, values: Sequence[object], before: float) -> Times:
-        seconds = math.floor(before)
-        times = Times([], [], {})
-        stamps: list[bytes] = []
-        for row, value in enumerate(values):
-            found = parse(value)
-            if found is None:
-                times.flags[row] = "timestamp_missing" if value is None or value == "" else "timestamp_unreadable"
-                stamps.append(stamp(_EPOCH + timedelta(seconds=seconds), "000"))
-            else:
-                seconds = (found[0] - _EPOCH) // timedelta(seconds=1)
-                stamps.append(found[1])
-            times.seconds.append(seconds)
-        times.stamps = stamps
-        return times
+    def _read_shapes(self, values: Sequence[object], before: int) -> Times:
+        """By shapes, then what is left row by row. Where years were guessed too far apart once more, and then each row alone."""
+        for _ in range(2):
+            found = self._by_shapes(values, before)
+            times = self._filled(values, found, before)
+            if not found.guessed or _is_within_half_a_year(times.seconds, before):
+                return times
+            for shape in found.guessed:
+                shape.clear()
+        return self._filled(values, _Found.nothing(len(values)), before)
+
+    def _by_shapes(self, values: Sequence[object], before: int) -> _Found:
+        """What shapes say of a column: of all rows in one piece, or by their type and length."""
+        kinds = set(map(type, values))
+        guessed: list[Shape] = []
+        if len(kinds) == 1 and kinds <= _READABLE:
+            (kind,) = kinds
+            texts = _texts(values, kind)
+            whole = self._alike(texts, kind, before, guessed) if len(texts) == len(values) else None
+            if whole is not None:
+                return _Found(*whole, guessed)
+        found = _Found([None] * len(values), [b""] * len(values), guessed)
+        for kind in kinds & _READABLE:
+            rows = [row for row, value in enumerate(values) if type(value) is kind]
+            for group in _by_length(_texts([values[row] for row in rows], kind)):
+                part = self._alike(list(group.values()), kind, before, guessed) if len(group) >= _GROUP_MIN else None
+                for place, seconds, stamp in zip(group, *(part or ((), ())), strict=part is not None):
+                    found.seconds[rows[place]], found.stamps[rows[place]] = seconds, stamp
+        return found
+
+    def _alike(
+        self, texts: Sequence[str], kind: type, before: int, guessed: list[Shape]
+    ) -> tuple[list[int | None], list[bytes]] | None:
+        """Seconds and stamps of texts of one length and shape; None for others."""
+        joined = "\n".join(texts)
+        width, rest = divmod(len(joined) + 1, len(texts))
+        if rest or width > _TEXT_CHARS_MAX or not joined.count("\n") == joined[width - 1 :: width].count("\n") == len(texts) - 1:
+            return None
+        for example in dict.fromkeys((texts[0], texts[len(texts) // 2], texts[-1])):
+            shape = self._shape(example, kind)
+            if shape is not None:
+                shape.near = before
+                guessed += [shape] if shape.guesses else []
+                return shape.read(texts, joined, rounded=kind is float)
+        return None
+
+    def _shape(self, example: str, kind: type) -> Shape | None:
+        """The shape of a text, from the cache; None where it has none."""
+        ways = self._ways if kind is str else [Way(epoch) for epoch in self._epochs]
+        read = ((at, way.layout.read(example)) for at, way in enumerate(ways))
+        place, written = next(((at, found) for at, found in read if found is not None), (0, None))
+        if written is None or not has_shape(written, example):
+            return None
+        key = (kind is str, place, written.at, len(written.fraction), len(example), is_canonical(example))
+        if key not in self._shapes:
+            if len(self._shapes) >= _SHAPES_MAX:
+                self._shapes.clear()
+            self._shapes[key] = Shape(ways[: place + 1], example, self._prefixes)
+        return self._shapes[key]
+
+    def _filled(self, values: Sequence[object], found: _Found, before: int) -> Times:
+        """Read what the shapes did not, each row after the one before it."""
+        seconds, stamps = found.seconds, found.stamps
+        flags: dict[int, str] = {}
+        for row in [row for row, second in enumerate(seconds) if second is None] if None in seconds else ():
+            last = cast("int", seconds[row - 1]) if row else before
+            seconds[row], stamps[row], flag = self._alone(values[row], last)
+            if flag:
+                flags[row] = flag
+        return Times(cast("list[int]", seconds), stamps, flags)
+
+    def _alone(self, value: object, before: int) -> tuple[int, bytes, str]:
+        """Second, stamp and flag of one value, after a record of the second `before`."""
+        for way, written in self._written(value):
+            read = moment(written, way, before)
+            if read is not None and isinstance(value, str) and isinstance(way.layout, Iso) and is_canonical(value.strip()):
+                return read.seconds, value.strip().encode(), read.flag
+            if read is not None:
+                return read.seconds, b"%b%bZ" % (self._prefixes[read.seconds], fraction(written)), read.flag
+        flag = "timestamp_missing" if value is None or value == "" else "timestamp_unreadable"
+        return before, b"%b000Z" % self._prefixes[before], flag
+
+    def _written(self, value: object) -> Iterator[tuple[Way, Written]]:
+        """What each layout that can read a value says of it."""
+        if isinstance(value, str) and len(text := value.strip()) <= _TEXT_CHARS_MAX:
+            yield from ((way, written) for way in self._ways if (written := way.layout.read(text)))
+        elif type(value) in (int, float):
+            yield from ((Way(epoch), written) for epoch in self._epochs if (written := epoch.number(cast("float", value))))
+
+
+class _Found(NamedTuple):
+    """What was read together."""
+
+    seconds: list[int | None]
+    stamps: list[bytes]
+    guessed: list[Shape]
+    """Shapes that guessed years."""
+
+    @classmethod
+    def nothing(cls, count: int) -> _Found:
+        """Of so many rows."""
+        return cls([None] * count, [b""] * count, [])
+
+
+class _Seconds(dict[str, int]):
+    """`2026-02-05T14:30:45` -> Unix seconds. Raises ValueError for what is no such time."""
+
+    def __missing__(self, text: str) -> int:
+        if not _FORM.fullmatch(text):
+            raise ValueError("not the canonical form")
+        if len(self) >= CACHE_MAX:
+            self.clear()
+        seconds = int(datetime.fromisoformat(text + "+00:00").timestamp())
+        self[text] = seconds
+        return seconds
 
 
 def _is_uniform(joined: str, count: int) -> bool:
@@ -121,60 +239,28 @@ def _is_uniform(joined: str, count: int) -> bool:
     )
 
 
-def parse(value: object) -> tuple[datetime, bytes] | None:
-    """Read one timestamp: the time in UTC (to microseconds) and its canonical text. None where it cannot be read."""
-    try:
-        if isinstance(value, str):
-            return _parse_text(value.strip())
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return _parse_epoch(value)
-    except (ValueError, OverflowError):
-        pass
-    return None
+def _texts(values: Sequence[object], kind: type) -> Sequence[str]:
+    """The values as texts; those of numbers as their layouts read them, none at all where some are too large."""
+    if kind is float:
+        return list(map("%.6f".__mod__, values))
+    if kind is int:
+        try:
+            return orjson.dumps(values)[1:-1].decode().split(",")
+        except TypeError:
+            return []
+    return cast("Sequence[str]", values)
 
 
-def _parse_text(text: str) -> tuple[datetime, bytes] | None:
-    if digits := _DIGITS.fullmatch(text):
-        return _parse_epoch(int(digits[1]), digits[2] or "")
-    found = _ISO.fullmatch(text)
-    if not found:
-        return None
-    day, clock, fraction, zone = found.groups()
-    zone = "+00:00" if zone in (None, "Z", "z", "UTC") else zone
-    if len(zone) == 3:
-        zone += ":00"
-    moment = datetime.fromisoformat(f"{day}T{clock}{zone}").astimezone(UTC)
-    return moment, text.encode() if _CANONICAL.fullmatch(text) else stamp(moment, fraction or "000")
+def _by_length(texts: Sequence[str]) -> Iterable[dict[int, str]]:
+    """The texts, by their place, together with those of the same length."""
+    groups: dict[int, dict[int, str]] = {}
+    for place, text in enumerate(texts):
+        groups.setdefault(len(text), {})[place] = text
+    return groups.values()
 
 
-def _parse_epoch(value: float, fraction: str = "") -> tuple[datetime, bytes] | None:
-    """Seconds below 10^11 (the year 5138), then milliseconds, microseconds, nanoseconds, three digits each."""
-    if isinstance(value, float):
-        if not 0 <= value < 1e20:
-            return None
-        whole, _, rest = f"{value:.6f}".partition(".")
-        value, fraction = int(whole), rest.rstrip("0")
-    if not 0 <= value < 10**20:
-        return None
-    digits = 0
-    while value >= 10 ** (11 + digits):
-        digits += 3
-    if digits > 9:
-        return None
-    seconds, below = divmod(value, 10**digits)
-    text = (f"{below:0{digits}}" if digits else "") + fraction
-    moment = _EPOCH + timedelta(seconds=int(seconds))
-    return moment, stamp(moment, (text or "000")[:9])
-
-
-def stamp(moment: datetime, fraction: str) -> bytes:
-    """The canonical text of a time in UTC; `fraction` is its digits below the second, at least three are written."""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction:0<3}Z".encode() if moment.year >= 1000 else _early(moment, fraction)
-
-
-def _early(moment: datetime, fraction: str) -> bytes:
-    """`%Y` does not pad years below 1000 on every platform."""
-    return f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}.{fraction:0<3}Z".encode()
+def _is_within_half_a_year(seconds: Sequence[int], before: int) -> bool:
+    return max(seconds) - _HALF_YEAR_S <= before <= min(seconds) + _HALF_YEAR_S and max(seconds) - min(seconds) <= _HALF_YEAR_S
 
 
 def first_present(columns: Iterable[Sequence[object]]) -> Sequence[object]:

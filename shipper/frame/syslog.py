@@ -22,7 +22,8 @@ from shipper.config.fields import ComponentConfig
 from shipper.frame.frame import Cut
 from shipper.frame.lines import clean, is_utf8
 from shipper.model.batch import merge_counts
-from shipper.model.syslog import COUNTED, Reader, Timezone
+from shipper.model.localtime import Timezone
+from shipper.model.syslog import COUNTED, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,11 +24,15 @@ All patterns are linear: their repetitions are possessive or cannot match in two
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, tzinfo
-from typing import Self
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
+
+from shipper.model.localtime import Timezone, nearest_years, readings
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 FACILITIES = (
     *("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"),
@@ -61,32 +65,7 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _STRAYS = {0xDC80 + byte: 0x80 + byte for byte in range(0x80)}
 _FRACTION_DIGITS = 9
 _CACHED_TIMES = 4096
-_LEAP_YEARS_APART = 8
-
-
-class Timezone(str):
-    """A zone of the tz database, `Europe/Berlin`; as a setting it is refused where the machine does not know it."""
-
-    __slots__ = ()
-    expected = "a time zone such as UTC or Europe/Berlin"
-
-    @property
-    def info(self) -> tzinfo:
-        """The zone. Raises ValueError, OSError or KeyError where it is not known."""
-        return UTC if self == "UTC" else ZoneInfo(self)
-
-    @classmethod
-    def from_config(cls, value: object) -> Self:
-        """Take a name."""
-        if isinstance(value, str):
-            made = cls(value)
-            try:
-                _ = made.info
-            except (ValueError, OSError, KeyError):
-                pass
-            else:
-                return made
-        raise ValueError(f"expected {cls.expected}, got {str(value)[:60]!r}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Reader:
@@ -241,10 +220,10 @@ def _put_process(fields: dict[str, object], process: str) -> None:
 
 def _in_utc(text: str, zone: str | None, local: tzinfo) -> str | None:
     try:
-        moment = datetime.fromisoformat(text + zone.replace("Z", "+00:00") if zone else text)
-        moment = moment if zone else moment.replace(tzinfo=local)
-        return moment.astimezone(UTC).isoformat()[:19]
-    except (ValueError, OverflowError):
+        if zone:
+            return datetime.fromisoformat(text + zone.replace("Z", "+00:00")).astimezone(UTC).isoformat()[:19]
+        return _in_text(readings(datetime.fromisoformat(text), local).seconds[0])
+    except (ValueError, OverflowError, IndexError):
         return None
 
 
@@ -253,29 +232,20 @@ def _nearest(text: str, year: int | None, arrival: int | None, zone: tzinfo) -> 
     month, day, clock = text.split(" ")
     if month not in _MONTHS or (year is None and arrival is None):
         return None
-    years = [year] if year is not None else _years(arrival or 0, leap=month == "Feb" and day == "29")
-    found: list[datetime] = []
-    for one in years:
-        for fold in (0, 1):
-            try:
-                moment = datetime.fromisoformat(f"{one:04}-{_MONTHS[month]:02}-{int(day):02}T{clock}")
-                found.append(moment.replace(tzinfo=zone, fold=fold).astimezone(UTC))
-            except (ValueError, OverflowError):
-                continue
+    found: list[int] = []
+    for one in [year] if year is not None else nearest_years(_MONTHS[month], int(day), arrival or 0):
+        try:
+            wall = datetime.fromisoformat(f"{one:04}-{_MONTHS[month]:02}-{int(day):02}T{clock}")
+        except ValueError:
+            continue
+        found += readings(wall, zone).seconds
     if not found:
         return None
-    nearest = found[0] if arrival is None else min(found, key=lambda moment: abs(moment.timestamp() - arrival))
-    return nearest.isoformat()[:19]
+    return _in_text(found[0] if arrival is None else min(found, key=lambda seconds: abs(seconds - arrival)))
 
 
-def _years(arrival: int, *, leap: bool) -> range:
-    """The years that may be the nearest; a 29th of February is up to 8 years away (1900 had none)."""
-    try:
-        near = datetime.fromtimestamp(arrival, UTC).year
-    except (ValueError, OverflowError, OSError):
-        return range(0)
-    reach = _LEAP_YEARS_APART if leap else 1
-    return range(near - reach, near + reach + 1)
+def _in_text(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
 def _fields_of(priority: int) -> dict[str, object]:

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from shipper.config.fields import Endpoint, Size
-from shipper.model.syslog import COUNTED, COUNTED_BEGUN, Reader, Timezone
+from shipper.model.localtime import Timezone
+from shipper.model.syslog import COUNTED, COUNTED_BEGUN, Reader
 from shipper.source.push import DELIVERY_BYTES_MAX, DELIVERY_ROWS_MAX, Command, Deliver, Delivery, ListenConfig, Note
 
 if TYPE_CHECKING:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.decode.timestamp import CACHE_MAX, Timeline, Times, first_present, parse, stamp
+from shipper.decode.timestamp import CACHE_MAX, Timeline, first_present
+from tests.decode import oracle_time
 
 NOON = 1_770_301_845
 """2026-02-05T14:30:45Z."""
@@ -79,34 +81,19 @@ values = st.one_of(
 columns = st.lists(values, max_size=8) | st.lists(canonical, min_size=1, max_size=8)
 
 
-def one_by_one(values: list[object], before: float) -> Times:
-    """The rule, row by row: a time of its own, or that of the row before, in whole seconds."""
-    times, stamps = Times([], [], {}), []
-    seconds = before // 1
-    for row, value in enumerate(values):
-        found = parse(value)
-        if found is None:
-            times.flags[row] = "timestamp_missing" if value is None or value == "" else "timestamp_unreadable"
-            stamps.append(f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.000Z".encode() if seconds > 0 else None)
-        else:
-            seconds = found[0].timestamp() // 1
-            stamps.append(found[1])
-        times.seconds.append(int(seconds))
-    times.stamps = stamps
-    return times
+def told(timeline: Timeline, values: Sequence[object], before: float) -> list[tuple[int, bytes, str]]:
+    """What a timeline says of each row: second, stamp, flag."""
+    times = timeline.read(values, before)
+    return [(*pair, times.flags.get(row, "")) for row, pair in enumerate(zip(times.seconds, times.stamps, strict=True))]
 
 
 @settings(deadline=None)
 @given(columns)
 def test_a_column_is_read_as_its_rows_are_one_by_one(values: list[object]) -> None:
     """The path for canonical text and the careful one give the same seconds, text and flags, for any mix."""
-    timeline, expected = Timeline(), one_by_one(values, BEFORE)
+    timeline, expected = Timeline(), oracle_time.rows(values, BEFORE)
     for _ in range(2):  # the second time from the cache
-        found = timeline.read(values, BEFORE)
-        assert (found.seconds, found.flags) == (expected.seconds, expected.flags)
-        assert [stamp for stamp, wanted in zip(found.stamps, expected.stamps, strict=True) if wanted] == [
-            wanted for wanted in expected.stamps if wanted
-        ]
+        assert told(timeline, values, BEFORE) == expected
 
 
 @settings(deadline=None)
@@ -127,8 +114,7 @@ def test_times_are_the_same_when_a_batch_is_cut_in_two(values: list[object], cut
 def test_a_tail_is_never_taken_for_canonical_when_its_neighbours_make_the_sum_right(tails: list[str]) -> None:
     """The strided check of all tails at once agrees with one row at a time."""
     values = [f"2026-02-05T14:30:45{tail}" for tail in tails]
-    found, expected = Timeline().read(values, BEFORE), one_by_one(values, BEFORE)
-    assert (found.seconds, list(found.stamps), found.flags) == (expected.seconds, list(expected.stamps), expected.flags)
+    assert told(Timeline(), values, BEFORE) == oracle_time.rows(values, BEFORE)
 
 
 @pytest.mark.parametrize(("value", "seconds", "text"), READABLE)
@@ -178,7 +164,87 @@ def test_a_column_goes_on_as_the_same_object_when_it_is_the_only_one() -> None:
     assert first_present([empty, full]) is full
 
 
-def test_a_stamp_has_three_digits_at_least() -> None:
-    """Also in years that `%Y` would not pad."""
-    assert stamp(datetime(2026, 2, 5, tzinfo=UTC), "1") == b"2026-02-05T00:00:00.100Z"
-    assert stamp(datetime(7, 2, 5, tzinfo=UTC), "") == b"0007-02-05T00:00:00.000Z"
+LAYOUTS = (
+    "%d/%b/%Y:%H:%M:%S %z",
+    "%Y-%m-%d %H:%M:%S,%f",
+    "%b %e %H:%M:%S",
+    "%a %b %d %H:%M:%S.%f %Y",
+    "%m%d %H:%M:%S.%f",
+    "%Y-%m-%d %H:%M:%S",
+    "iso8601",
+    "unix",
+    "unix_ms",
+    "unix_ns",
+)
+NEAR_CHANGES = [datetime(2026, 3, 29, 2), datetime(2026, 10, 25, 2), datetime(2025, 12, 31, 23), datetime(2024, 2, 29, 12)]
+"""Gap and overlap of Berlin, New Year, a leap day."""
+moments = st.builds(
+    lambda base, seconds: base + timedelta(seconds=seconds),
+    st.sampled_from(NEAR_CHANGES),
+    st.integers(-7200, 7200) | st.integers(-200 * 86400, 200 * 86400),
+)
+fractions = st.sampled_from(["1", "12", "123", "045", "123456", "000000", "123456789", "12345678901"])
+
+
+def written(layout: str, moment: datetime, fraction: str, offset: str) -> object:
+    """A moment as text or number of a layout."""
+    seconds = int(moment.replace(tzinfo=UTC).timestamp())
+    if layout.startswith("unix"):
+        digits = {"unix": 0, "unix_ms": 3, "unix_ns": 9}[layout]
+        value = int(f"{seconds}{'123456789'[:digits]}")
+        return [value, str(value), float(f"{seconds}.{fraction[:6]}")][len(fraction) % 3]
+    if layout == "iso8601":
+        return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction}{offset}"
+    return moment.strftime(layout.replace("%f", fraction).replace("%z", "+0200").replace("%Y", "%Y"))
+
+
+some_written = st.builds(
+    lambda layouts, at, moment, fraction, offset: written(layouts[at % len(layouts)], moment, fraction, offset),
+    st.shared(st.lists(st.sampled_from(LAYOUTS), min_size=1, max_size=3, unique=True), key="layouts"),
+    st.integers(0, 2),
+    moments,
+    fractions,
+    st.sampled_from(["", "Z", "+01:00"]),
+)
+shared_layouts = st.shared(st.lists(st.sampled_from(LAYOUTS), min_size=1, max_size=3, unique=True), key="layouts")
+strange = st.sampled_from(
+    [None, "", "yesterday", " 2026-02-05T14:30:45.123Z ", "Feb 30 14:30:45", "2026-02-05 14:30:4x,123", 17, 1.5, True, []]
+)
+zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+folds = st.sampled_from(["auto", "first", "second"])
+
+
+@settings(deadline=None, max_examples=300)
+@given(shared_layouts, st.lists(some_written | strange, max_size=12), moments, zones, folds)
+def test_a_column_with_layouts_is_read_as_strptime_reads_its_rows(
+    layouts: list[str], values: list[object], before: datetime, zone: str, fold: str
+) -> None:
+    """One after the other, whatever stands beside; the second time from the cache."""
+    timeline, near = Timeline(layouts, zone, fold), before.replace(tzinfo=UTC).timestamp()
+    expected = oracle_time.rows(values, near, layouts, zone, fold)
+    for _ in range(2):
+        assert told(timeline, values, near) == expected
+
+
+@settings(deadline=None)
+@given(st.sampled_from(LAYOUTS), st.lists(moments, min_size=1, max_size=30), fractions, zones, st.booleans())
+def test_a_column_of_one_layout_is_read_as_strptime_reads_its_rows(
+    layout: str, found: list[datetime], fraction: str, zone: str, ordered: bool
+) -> None:
+    """All texts of one length, where they are: the way that goes by shape."""
+    found = sorted(found) if ordered else found
+    values = [written(layout, moment, fraction, "") for moment in found]
+    before = found[0].replace(tzinfo=UTC).timestamp()
+    assert told(Timeline([layout], zone), values, before) == oracle_time.rows(values, before, [layout], zone)
+
+
+@settings(deadline=None)
+@given(shared_layouts, st.lists(some_written | strange, max_size=12), st.integers(0, 12), zones)
+def test_times_with_layouts_are_the_same_when_a_batch_is_cut_in_two(
+    layouts: list[str], values: list[object], cut: int, zone: str
+) -> None:
+    """Years, folds and missing times hang on the last second of the batch before, and on nothing else."""
+    timeline = Timeline(layouts, zone)
+    whole = told(timeline, values, BEFORE)
+    first = told(timeline, values[:cut], BEFORE)
+    assert [*first, *told(timeline, values[cut:], first[-1][0] if first else BEFORE)] == whole

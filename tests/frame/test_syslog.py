@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from shipper.frame.syslog import Syslog
 from shipper.intake import Intake
-from shipper.model.syslog import Reader, Timezone
+from shipper.model.localtime import Timezone
+from shipper.model.syslog import Reader
 from tests.frame.test_lines import naive as naive_lines
 from tests.kit.records import STREAM, Found, cut_in_windows, found_in, take_in_windows, window_sizes
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.model.syslog import FACILITIES, SEVERITIES, Reader, Timezone, structured_data
+from shipper.model.localtime import Timezone
+from shipper.model.syslog import FACILITIES, SEVERITIES, Reader, structured_data
 
 ARRIVAL = datetime(2026, 2, 5, 14, 30, 46, tzinfo=UTC).timestamp()
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,9}Z")
@@ -198,9 +199,11 @@ def test_a_date_without_a_year_takes_the_nearest_one(local: datetime, late: int,
     for year in range(2000, 2060):
         for fold in (0, 1):
             try:
-                moments.append(local.replace(year=year, tzinfo=ZoneInfo(zone), fold=fold).timestamp())
+                moment = local.replace(year=year, tzinfo=ZoneInfo(zone), fold=fold)
             except ValueError:
                 continue
+            if fold == 0 or moment.timestamp() >= moment.replace(fold=0).timestamp():  # what never was has one reading
+                moments.append(moment.timestamp())
     nearest = min(abs(moment - arrival) for moment in moments)
     found = read(f"<13>{local:%b} {local.day:2} {local:%H:%M:%S} h t: x", arrival, zone)["@timestamp"]
     assert abs(datetime.fromisoformat(str(found)).timestamp() - arrival) == nearest

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.config.fields import Endpoint, Size
-from shipper.model.syslog import Reader, Timezone
+from shipper.model.localtime import Timezone
+from shipper.model.syslog import Reader
 from shipper.source.push import DELIVERY_BYTES_MAX, DELIVERY_ROWS_MAX, Command, Deliver, Note
 from shipper.source.syslog import Messages, Syslog
 
