@@ -32,6 +32,9 @@ format: $(STAMP) ## bring the code into its form
 	$(BIN)/ruff format shipper tests
 	$(BIN)/ruff check --fix --quiet shipper tests
 
+docs: $(STAMP) ## write docs/reference/ anew: manual pages and the schema, from the declarations
+	$(BIN)/shipper docs --write docs/reference
+
 SEEDS ?= 10000
 FROM ?= 0
 sim: $(STAMP) ## random programs of files and faults against the file source: SEEDS=10000 FROM=0
@@ -52,4 +55,4 @@ lock: ## write packaging/requirements.lock anew from what pyproject.toml allows
 clean: ## remove what was made here
 	rm -rf $(VENV) demo .bench build *.egg-info
 
-.PHONY: help setup demo test check format sim quality bench lock clean
+.PHONY: help setup demo test check format docs sim quality bench lock clean

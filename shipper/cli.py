@@ -189,6 +189,26 @@ def explain(config: str, source: int) -> None:
 
 
 @cli.command()
+@click.argument("topic", required=False)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of pipeline files, for editors.")
+@click.option("--write", metavar="DIR", help="Write all pages and the schema there.")
+@refusing
+def docs(topic: str | None, schema: bool, write: str | None) -> None:  # noqa: FBT001
+    """Print the manual page of a component, such as stage/geoip; without one, list them all."""
+    from shipper.config import manual, reference
+
+    if write is not None:
+        reference.write(write)
+    elif schema:
+        click.echo(reference.schema_text(), nl=False)
+    elif topic is None:
+        for name, about in manual.topics().items():
+            click.echo(f"{name:<24} {about}")
+    else:
+        click.echo(manual.page(topic), nl=False)
+
+
+@cli.command()
 @click.argument("config", type=click.Path())
 @click.option("--print", "only_print", is_flag=True, help="Print what would be put, change nothing.")
 @refusing

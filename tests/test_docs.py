@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shipper import assembly
+from shipper.config import reference
 from shipper.config.find import names
 from tests.kit.site import ROOT
 
@@ -46,6 +47,13 @@ def test_the_page_of_inputs_tells_of_every_source_and_frame() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     """To files of the project."""
     assert [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()] == []
+
+
+def test_the_reference_is_what_the_declarations_say() -> None:
+    """`make docs` writes it anew."""
+    place = ROOT / "docs" / "reference"
+    found = {path.name: path.read_text(encoding="utf-8") for path in place.iterdir()}
+    assert {name for name, text in reference.pages().items() if found.pop(name, None) != text} | set(found) == set()
 
 
 def test_every_test_that_a_guarantee_names_is_there() -> None:
