@@ -46,6 +46,7 @@ class Arrivals:
         if path != known.path:
             situation.say(Note("renamed", path, {"from": known.path}))
         known.deleted = False
+        was_temporary = is_temporary(known.path)
         last = situation.table.paths.get(path)
         if is_packed(path) != known.packed:
             situation.reading.close(known)
@@ -57,6 +58,8 @@ class Arrivals:
         if path == known.home and not outside and known.rotated:
             known.rotated = known.final = False
             situation.reading.timers.disarm("grace", known)
+        if was_temporary and stream is None and known.phase is Phase.IGNORED:
+            self._consider(known)
         if stream is not None and not stream.ended:
             if known.handle is None:
                 situation.examiner.add(known)

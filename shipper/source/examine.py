@@ -109,7 +109,7 @@ class Examiner:
                 continue
             if not known.queued:
                 continue
-            known.queued = False
+            known.queued = known.stale = False
             if self._table.files.get(known.key) is known:
                 self.known, self._steps = known, _examine(known, self._table)
                 question = next(self._steps)

@@ -259,6 +259,7 @@ class Findings:
             return
         if errno in (ENOENT, ESTALE):
             situation.reading.close(known)
+            known.stale = True
             known.phase = Phase.NEW if known.phase is Phase.HELD else known.phase
             situation.later.add(known)
             situation.hurry = True

@@ -134,7 +134,7 @@ class Known:
 
     __slots__ = (
         "absent", "after", "backoff_s", "begin", "copied", "deleted", "disk_size", "final", "followers", "handle", "home", "key",
-        "mintable", "mtime_s", "outside", "packed", "path", "phase", "queued", "read_at", "ready", "rotated", "size", "sought", "stream",
+        "mintable", "mtime_s", "outside", "packed", "path", "phase", "queued", "read_at", "ready", "rotated", "size", "sought", "stale", "stream",
         "torn", "whole",
     )  # fmt: skip
 
@@ -167,6 +167,8 @@ class Known:
         """Listings in a row that did not show it."""
         self.sought = False
         """Its new name was looked for."""
+        self.stale = False
+        """Did not lie under its name when it was to be examined: that is done when a listing shows it."""
         self.final = False
         """Its end is final: an unfinished record is taken."""
         self.after: Known | None = None
@@ -182,7 +184,7 @@ class Known:
     @property
     def unsure(self) -> bool:
         """It changed, or could not be opened, and is to be examined: it may not be its stream any more."""
-        return self.queued or self.backoff_s > 0
+        return self.queued or self.stale or self.backoff_s > 0
 
 
 class Table:
@@ -356,7 +358,7 @@ class Table:
 
     def orphan(self, stream: Stream, cause: str) -> None:
         """A stream lost its file."""
-        paths = {stream.path, stream.home, family(stream.path)}
+        paths = {stream.path, stream.home, family(stream.path), stream.kin}
         self.orphans[stream.id] = (stream, cause, paths)
         self.orphans_by_key.setdefault(stream.key, []).append(stream)
         for path in paths:
@@ -493,7 +495,6 @@ class Table:
 
 def _remove(index: dict[Index, list[Stream]], key: Index, stream: Stream) -> None:
     """Take `stream` out of an index of lists."""
-    found = index[key]
-    found.remove(stream)
-    if not found:
+    index[key].remove(stream)
+    if not index[key]:
         del index[key]

@@ -99,6 +99,8 @@ class Siblings:
             examiner.add(known, urgent=known.phase is Phase.HELD)
         elif known.phase is Phase.EMPTY and entry.size:
             self._arrivals.changed(known, entry)
+        elif known.stale:
+            examiner.add(known)
         return known
 
     def _stranger(self, path: str, entry: Entry, *, later: bool) -> Known | None:
