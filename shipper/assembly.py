@@ -183,10 +183,13 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     log.write("debug", "redaction gate ready", engine=gate.engine, rules=len(gate.rules))
     tell(tables)
     added = tuple(dict.fromkeys(name for source in pipeline.sources for name in getattr(source.component.factory, "adds", ())))
-    dating = Dating(stamp_fields, surroundings.hash_key if pipeline.id == "content" else None, added)
+    datings = [
+        Dating(stamp_fields, surroundings.hash_key if (source.id or pipeline.id) == "content" else None, added)
+        for source in pipeline.sources
+    ]
     return Parts(
         name=pipeline.name,
-        chains=[Chain(gate, decoder, stages, router, dating) for decoder in decoders],
+        chains=[Chain(gate, decoder, stages, router, dating) for decoder, dating in zip(decoders, datings, strict=True)],
         intakes=[_intakes(pipeline, number, frame) for number, frame in enumerate(frames)],
         flushes=[getattr(frame, "flush_after_s", None) for frame in frames],
         router=router,

@@ -50,6 +50,28 @@ def test_second_run_says_that_all_files_are_read_and_from_start_reads_them_again
     assert numbers_in(site.out) == sorted([1, 2, 3, 4, 5] * 2)
 
 
+def test_a_source_by_content_gives_equal_records_one_id_and_one_beside_it_does_not(site: Site) -> None:
+    """What a program writes to two files is one document; equal lines of an access log are two."""
+    for name in ("app.log", "error.log", "access.log"):
+        site.write([*records(1, 1), *records(1, 1)], name)
+    logs = site.logs
+    site.configure(
+        id="content",
+        sources=[
+            {"type": "file", "include": [f"{logs}/app.log", f"{logs}/error.log"]},
+            {"type": "file", "include": [f"{logs}/access.log"], "id": "origin"},
+        ],
+    )
+    assert site.once().code == 0
+    ids = [
+        (document["log"]["file"]["path"].endswith("access.log"), identity)
+        for path in site.out.glob("*.ndjson")
+        for _, identity, document in bulk_documents(path.read_bytes())
+    ]
+    assert len({found for is_access, found in ids if not is_access}) == 1
+    assert len({found for is_access, found in ids if is_access}) == 2
+
+
 def test_run_says_so_when_no_file_is_there(site: Site) -> None:
     """A glob without a match is no error, but is told of: it may be misspelt."""
     assert site.text().err.splitlines()[-1] == "no file is there that the sources include"

@@ -107,13 +107,14 @@ class _Reader:
                 self._converter.wrong(node, "a mapping such as {type: file, include: [...]}", "sources")
             return None
         place = self._document.place(node)
-        component = self._components.typed("source", node, ("frame", "decode"))
+        component = self._components.typed("source", node, ("frame", "decode", "id"))
         if component is not None and "frame" in node.entries and component.inlet != "file":
             key, _ = node.entries["frame"]
             self._document.fault(key, f"the source {component.type} takes no frame: what it is handed are records already")
         frame = self._step("frame", getattr(component.factory, "frame", "lines") if component else "lines", node, place)
         decode = self._step("decode", "json", node, place)
-        return SourceSpec(component, frame, decode) if component and frame and decode else None
+        identity = self._converter.value(node.entries["id"][1], pipeline.IdOf, "id") if "id" in node.entries else None
+        return SourceSpec(component, frame, decode, identity) if component and frame and decode and identity is not BAD else None
 
     def _step(self, kind: str, default: str, node: nodes.Mapping, place: Place) -> Component | None:
         if kind in node.entries:

@@ -18,6 +18,7 @@ from shipper.model.errors import ComponentError, Fault, Place
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+IdOf = Literal["origin", "content"]
 INDEX_BYTES_MAX = 200
 """Of a template. Elasticsearch takes 255 bytes; the date, `-fallback` and a generation need some."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -171,6 +172,8 @@ class SourceSpec(msgspec.Struct, frozen=True):
     component: Component
     frame: Component
     decode: Component
+    id: IdOf | None = None
+    """What the ids of its records are made of, where it is not as the pipeline says."""
 
 
 class Expectation(ComponentConfig):
@@ -222,8 +225,9 @@ class Top(ComponentConfig):
 
     name: PipelineName
     """The pipeline's name: in metrics, in the state directory, in `shipper.pipeline`."""
-    id: Literal["origin", "content"] = "origin"
-    """What `_id` is made of: where a record stands in its source, or what it says."""
+    id: IdOf = "origin"
+    """What `_id` is made of: where a record stands in its source, or what it says: then equal records are one document, such as
+    an error that a program writes to two files. A source may have an `id` of its own."""
     timestamp: list[str] = msgspec.field(default_factory=lambda: ["timestamp", "@timestamp", "time", "ts"])
     """Fields that may hold a record's own time; the first that does, counts."""
     max_record: RecordSize = RecordSize(1 << 20)
@@ -244,7 +248,7 @@ class Pipeline(msgspec.Struct, frozen=True):
     output_given: bool
     """Whether the file names an output; else `output` is the embedded one, and the agent's own default may replace it."""
     tests: list[TestSpec]
-    id: Literal["origin", "content"]
+    id: IdOf
     timestamp: list[str]
     max_record: Size
 

@@ -59,7 +59,7 @@ def schema() -> Schema:
 
 def _sources() -> Schema:
     """Sources name their type in a key, and have their frame and decoder beside their own settings."""
-    apart = {"frame": _named("frame"), "decode": _named("decode")}
+    apart = {"frame": _named("frame"), "decode": _named("decode"), "id": _kind(pipeline.IdOf)}
     return {"type": "object", "required": ["type"], "oneOf": [_typed("source", name, apart) for name in names("source")]}
 
 

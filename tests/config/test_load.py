@@ -41,6 +41,13 @@ def test_load_reads_a_whole_pipeline_in_the_order_of_the_file() -> None:
     assert found.output_given
 
 
+def test_a_source_may_have_ids_of_its_own_kind() -> None:
+    """Beside the pipeline's; a wrong word is told like one at the top."""
+    text = "name: app\nid: content\nsources:\n  - {type: file, include: [/a]}\n  - {type: file, include: [/b], id: origin}\n"
+    assert [source.id for source in fakes.load(text).sources] == [None, "origin"]
+    assert "p.yaml:5:37: id: expected one of origin, content, got 'orign'" in refusal(text.replace("id: origin", "id: orign"))
+
+
 def test_load_takes_records_of_tests_as_written() -> None:
     """Dollars in `given`, `raw` and `fields` are no variables; a test's name and index are interpolated like all else."""
     text = fakes.VALID.replace('name: "a price of $5 is a text"', "name: ${NAME}").replace(
