@@ -16,6 +16,7 @@ import msgspec
 from shipper.chain import Chain, Dating, Lap, redacted, unmeasured
 from shipper.config import load
 from shipper.config.fields import FilePath
+from shipper.decode.timestamp import Timeline
 from shipper.edge import log, store
 from shipper.edge.tables import Tables
 from shipper.encode import document
@@ -28,7 +29,7 @@ from shipper.redact.gate import Gate, choose_engine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from shipper.config.pipeline import Component, Pipeline
+    from shipper.config.pipeline import Component, Pipeline, Stamps
     from shipper.decode.decoder import Decoder
     from shipper.frame.frame import Frame
     from shipper.model.batch import Stream
@@ -173,7 +174,7 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     router = Router(routes_of(pipeline), horizon)
     makers = (*frames, *(stage for _, stage in stages), *(source.component.factory for source in pipeline.sources))
     adds = dict.fromkeys(name for maker in makers for name in getattr(maker, "adds", ()))
-    stamp_fields = tuple(dict.fromkeys((*pipeline.timestamp, "@timestamp")))
+    stamp_fields = tuple(dict.fromkeys((*pipeline.timestamp.fields, "@timestamp")))
     asked = [*router.reads, *(name for _, stage in stages for name in stage.reads)]
     spare = [name for name in stamp_fields[1:] if name not in asked]
     reads = [*stamp_fields, *asked]
@@ -183,8 +184,9 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     log.write("debug", "redaction gate ready", engine=gate.engine, rules=len(gate.rules))
     tell(tables)
     added = tuple(dict.fromkeys(name for source in pipeline.sources for name in getattr(source.component.factory, "adds", ())))
+    timeline = _timeline(pipeline.timestamp)
     datings = [
-        Dating(stamp_fields, surroundings.hash_key if (source.id or pipeline.id) == "content" else None, added)
+        Dating(stamp_fields, surroundings.hash_key if (source.id or pipeline.id) == "content" else None, added, timeline)
         for source in pipeline.sources
     ]
     return Parts(
@@ -200,6 +202,11 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
         lap=surroundings.lap,
         refresh=lambda: tell(tables),
     )
+
+
+def _timeline(stamps: Stamps) -> Timeline | None:
+    """What reads times as the pipeline says; None where it says nothing."""
+    return None if stamps.is_plain else Timeline(stamps.layouts, stamps.zone, stamps.fold)
 
 
 def _common(component: Component, gate: Gate, host_name: str) -> Callable[[str], tuple[bytes, Mapping[str, object]]]:

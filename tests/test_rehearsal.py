@@ -108,6 +108,20 @@ def test_raw_bytes_go_through_the_frame_of_their_source(site: Site) -> None:
     assert [(result.name, result.problems) for result in found] == [(str(test["name"]), []) for test in tests]
 
 
+def test_a_pipeline_says_how_its_times_are_written_and_in_which_zone(site: Site) -> None:
+    """Layouts are tried in order; what its docker tells is ISO 8601 with a zone, and is read all the same."""
+    times = {"fields": ["at"], "layouts": ["%d.%m.%Y %H:%M:%S", "unix_ms"], "zone": "Europe/Berlin"}
+    logs = ['{"at":"05.02.2026 15:30:45"}', '{"at":1770301845123}', "text", '{"at":"25.10.2026 02:30:00"}']
+    raw = [json.dumps({"log": log + "\n", "stream": "stdout", "time": "2026-02-05T15:30:45.5+01:00"}) for log in logs]
+    stamps = ["2026-02-05T14:30:45.000Z", "2026-02-05T14:30:45.123Z", "2026-02-05T14:30:45.500Z", "2026-10-25T00:30:00.000Z"]
+    expect: list[dict[str, Any]] = [{"fields": {"@timestamp": stamp}} for stamp in stamps]
+    expect[3]["fields"]["shipper.flags"] = ["timestamp_ambiguous"]
+    sources = [{"type": "file", "include": ["/b"], "frame": "docker"}]
+    tests = [{"name": "times", "raw": raw, "expect": expect}]
+    [found] = rehearsal.run_tests(pipeline_of(site, sources=sources, tests=tests, timestamp=times), os.environ)
+    assert found.problems == []
+
+
 def test_each_test_begins_with_nothing_seen_before(site: Site) -> None:
     """What a throttle counted in one test does not reach the next."""
     test = {"name": "t", "given": [RECORD] * 2, "expect": [{"index": "app-errors-2026.02.05"}] * 2}

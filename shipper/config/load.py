@@ -17,7 +17,7 @@ from shipper.config.components import Components
 from shipper.config.convert import BAD, Converter
 from shipper.config.find import Find, find
 from shipper.config.interpolate import Interpolation, Secrets
-from shipper.config.pipeline import Component, Pipeline, PipelineTest, Route, RouteSpec, SourceSpec, TestSpec
+from shipper.config.pipeline import Component, Pipeline, PipelineTest, Route, RouteSpec, SourceSpec, Stamps, TestSpec
 from shipper.model.errors import Fault, Place
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class _Reader:
             output_given="output" in self._root.entries,
             tests=tests,
             id=top.id,
-            timestamp=top.timestamp,
+            timestamp=top.timestamp if isinstance(top.timestamp, Stamps) else Stamps(fields=top.timestamp),
             max_record=top.max_record,
         )
 

@@ -13,7 +13,9 @@ import msgspec
 from shipper.config.condition import Condition  # noqa: TC001 - msgspec resolves Route's fields
 from shipper.config.fields import DURATION_UNITS, ComponentConfig, Size, duration, size
 from shipper.config.suggest import masked, shown
+from shipper.config.time_layout import LayoutText  # noqa: TC001
 from shipper.model.errors import ComponentError, Fault, Place
+from shipper.model.localtime import Timezone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -220,6 +222,31 @@ class TestSpec(msgspec.Struct, frozen=True):
     place: Place
 
 
+class Stamps(ComponentConfig):
+    """How records tell their time. A list of fields alone stands for `fields`.
+
+    A time that is missing or unreadable is that of the record before it, flagged `timestamp_missing` or `timestamp_unreadable`.
+    One that comes twice, as the clock goes back, is flagged `timestamp_ambiguous`; one that never was, as the clock went forward,
+    is read with the offset before, flagged `timestamp_gap`. One that says no year takes the year nearest to the record before.
+    """
+
+    fields: list[str] = msgspec.field(default_factory=lambda: ["timestamp", "@timestamp", "time", "ts"])
+    """Fields that may hold a record's own time; the first that does, counts."""
+    layouts: list[LayoutText] = msgspec.field(default_factory=list)
+    """How times are written, as for `strptime`: `%d/%b/%Y:%H:%M:%S %z`, `%Y-%m-%d %H:%M:%S,%f` (`%f` is any fraction), `%b %e %T`; or
+    `iso8601`, `unix`, `unix_ms`, `unix_us`, `unix_ns`. The first that reads a time counts. Left out: ISO 8601, and Unix time in
+    the unit that its magnitude tells."""
+    zone: Timezone = Timezone("UTC")
+    """The zone of times that say none, such as `Europe/Berlin`."""
+    fold: Literal["auto", "first", "second"] = "auto"
+    """Which is meant by a time that comes twice; `auto`: the first, unless the record before it is later (by 10 s), else the second."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether times are read as they are without settings."""
+        return not self.layouts and self.zone == "UTC"
+
+
 class Top(ComponentConfig):
     """The plain keys at the top of a pipeline."""
 
@@ -228,8 +255,8 @@ class Top(ComponentConfig):
     id: IdOf = "origin"
     """What `_id` is made of: where a record stands in its source, or what it says: then equal records are one document, such as
     an error that a program writes to two files. A source may have an `id` of its own."""
-    timestamp: list[str] = msgspec.field(default_factory=lambda: ["timestamp", "@timestamp", "time", "ts"])
-    """Fields that may hold a record's own time; the first that does, counts."""
+    timestamp: list[str] | Stamps = Stamps()
+    """Fields that may hold a record's own time, or how records tell it in all: fields, layouts, zone."""
     max_record: RecordSize = RecordSize(1 << 20)
     """Bytes of one record, `1KiB` to `64MiB`; longer ones are cut and flagged. One window of this size is held in memory."""
 
@@ -249,7 +276,7 @@ class Pipeline(msgspec.Struct, frozen=True):
     """Whether the file names an output; else `output` is the embedded one, and the agent's own default may replace it."""
     tests: list[TestSpec]
     id: IdOf
-    timestamp: list[str]
+    timestamp: Stamps
     max_record: Size
 
 

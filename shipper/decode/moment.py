@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from shipper.model.localtime import EARLIEST, LATEST, Readings, nearest_years, readings
 
 if TYPE_CHECKING:
-    from shipper.decode.time_layout import TimeLayout, Written
+    from shipper.config.time_layout import TimeLayout, Written
 
 Fold = Literal["auto", "first", "second"]
 JITTER_S = 10

@@ -18,14 +18,14 @@ from itertools import repeat
 from operator import add, itemgetter
 from typing import TYPE_CHECKING, Any
 
+from shipper.config.time_layout import is_canonical
 from shipper.decode.moment import moment
-from shipper.decode.time_layout import is_canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from shipper.config.time_layout import Written
     from shipper.decode.moment import Way
-    from shipper.decode.time_layout import Written
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS_MAX = 9

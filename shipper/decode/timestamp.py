@@ -36,15 +36,15 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import msgspec
 import orjson
 
+from shipper.config.time_layout import GUESSED_EPOCH, ISO, ZONED_ISO, Epoch, Iso, TimeLayout, is_canonical, layout
 from shipper.decode.moment import Fold, Way, moment
-from shipper.decode.time_layout import GUESSED_EPOCH, ISO, ZONED_ISO, Epoch, Iso, TimeLayout, is_canonical, layout
 from shipper.decode.time_shape import Prefixes, Shape, fraction, has_shape
 from shipper.model.localtime import Timezone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from shipper.decode.time_layout import Written
+    from shipper.config.time_layout import Written
 
 _SECOND = itemgetter(slice(0, 19))
 _TAIL = itemgetter(slice(19, None))

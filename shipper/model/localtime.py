@@ -10,8 +10,9 @@ RULES
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
+from difflib import get_close_matches
 from typing import NamedTuple, Self
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 EARLIEST, LATEST = -62_135_596_800, 253_402_300_799
 """The first and the last second of the years 1 to 9999."""
@@ -43,7 +44,9 @@ class Timezone(str):
                 pass
             else:
                 return made
-        raise ValueError(f"expected {cls.expected}, got {str(value)[:60]!r}")
+        close = get_close_matches(str(value)[:60].lower(), names := {name.lower(): name for name in available_timezones()}, 1)
+        hint = f"; did you mean `{names[close[0]]}`?" if close else ""
+        raise ValueError(f"expected {cls.expected}, got {str(value)[:60]!r}{hint}")
 
 
 class Readings(NamedTuple):

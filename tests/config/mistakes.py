@@ -177,9 +177,26 @@ p.yaml:4:42: hosts: expected a text, got 1.1
     "nothing for a list": (
         MINIMAL + "timestamp:\n",
         """\
-p.yaml:4:1: timestamp: expected a list, got nothing
+p.yaml:4:1: timestamp: expected a list or a mapping, got nothing
     timestamp:
     ^^^^^^^^^""",
+    ),
+    "times that nobody writes": (
+        MINIMAL + "timestamp: {layouts: ['%Y-%m-%d %Q', iso8061], zone: Europe/Berln, fold: frist}\n",
+        """\
+p.yaml:4:23: timestamp.layouts: `%Q` is not known in a layout; known are %A, %B, %D, %F, %H, %I, %M, %R, %S, %T, %Y, %Z, %a, %b, %d, %e, %f, %h, %j, %m, %p, %y, %z
+    timestamp: {layouts: ['%Y-%m-%d %Q', iso8061], zone: Europe/Berln, fold: ...
+                          ^^^^^^^^^^^^^
+p.yaml:4:38: timestamp.layouts: expected a layout such as `%Y-%m-%d %H:%M:%S`, iso8601, unix, unix_ms, unix_us or unix_ns, got 'iso8061'; did you mean `iso8601`?
+    timestamp: {layouts: ['%Y-%m-%d %Q', iso8061], zone: Europe/Berln, fold: ...
+                                         ^^^^^^^
+p.yaml:4:54: timestamp.zone: expected a time zone such as UTC or Europe/Berlin, got 'Europe/Berln'; did you mean `Europe/Berlin`?
+    ...estamp: {layouts: ['%Y-%m-%d %Q', iso8061], zone: Europe/Berln, fold: ...
+                                                         ^^^^^^^^^^^^
+p.yaml:4:74: timestamp.fold: expected one of auto, first, second, got 'frist'
+    ...%Y-%m-%d %Q', iso8061], zone: Europe/Berln, fold: frist}
+                                                         ^^^^^
+    did you mean `first`?""",
     ),
     "numbers that are none": (
         output("hosts: [x], port: '9200', timeout: 30, verify: no"),

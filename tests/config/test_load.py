@@ -66,7 +66,29 @@ def test_load_fills_in_defaults_when_only_sources_are_named() -> None:
     assert ([], [], ["secrets", "pii"]) == (found.stages, found.tests, found.redact.config.packs)
     assert [("app", None, WINDOW)] == [(route.index, route.when, route.window) for route in found.routes]
     assert ("local", "/etc/shipper/out", False) == (found.output.type, found.output.config.directory, found.output_given)
-    assert ["timestamp", "@timestamp", "time", "ts"] == found.timestamp
+    assert found.timestamp.fields == ["timestamp", "@timestamp", "time", "ts"]
+    assert found.timestamp.is_plain
+
+
+@pytest.mark.parametrize(
+    ("written", "fields", "layouts", "zone"),
+    [
+        ("[at]", ["at"], [], "UTC"),
+        ("{fields: [at]}", ["at"], [], "UTC"),
+        ("{layouts: unix_ms}", ["timestamp", "@timestamp", "time", "ts"], ["unix_ms"], "UTC"),
+        (
+            "{fields: [at], layouts: ['%F %T', iso8601], zone: Europe/Berlin, fold: first}",
+            ["at"],
+            ["%F %T", "iso8601"],
+            "Europe/Berlin",
+        ),
+    ],
+)
+def test_times_are_fields_alone_or_with_layouts_and_zone(written: str, fields: list[str], layouts: list[str], zone: str) -> None:
+    """A list stands for the fields."""
+    found = fakes.load(f"{MINIMAL}timestamp: {written}\n").timestamp
+    assert (fields, layouts, zone) == (found.fields, found.layouts, found.zone)
+    assert found.is_plain == (not layouts)
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
-from shipper.config.suggest import hint, shown
+from shipper.config.suggest import nearest, shown
 
 _MONTHS = (
     "January",
@@ -89,12 +89,30 @@ class TimeLayout(Protocol):
         ...
 
 
+class LayoutText(str):
+    """A layout of times as a setting: `%d/%b/%Y:%H:%M:%S %z`, `iso8601`, `unix_ms`."""
+
+    __slots__ = ()
+    expected = _EXPECTED
+    stands_alone = True
+    """Where a list of them is asked for, one alone will do."""
+
+    @classmethod
+    def from_config(cls, value: object) -> Self:
+        """Take a text. Raises ValueError for what is no layout."""
+        if not isinstance(value, str):
+            raise ValueError(f"expected {_EXPECTED}, got {shown(value)}")  # noqa: TRY004  the loader makes faults of ValueError
+        layout(value)
+        return cls(value)
+
+
 def layout(text: str) -> TimeLayout:
     """The layout of a setting. Raises ValueError saying what is wrong with it."""
     if text in _WORDS:
         return _WORDS[text]
     if "%" not in text:
-        raise ValueError(f"expected {_EXPECTED}, got {shown(text)}; {hint(text, _WORDS)}")
+        close = nearest(text, _WORDS)
+        raise ValueError(f"expected {_EXPECTED}, got {shown(text)}" + (f"; did you mean `{close}`?" if close else ""))
     if len(text) > LAYOUT_CHARS_MAX:
         raise ValueError(f"a layout has at most {LAYOUT_CHARS_MAX} characters, this one has {len(text)}")
     return Strptime(text)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shipper.decode.time_layout import Written, layout
+from shipper.config.time_layout import Written, layout
 
 DIRECTIVES = ["%Y", "%y", "%m", "%d", "%j", "%b", "%B", "%a", "%A", "%H", "%I", "%p", "%M", "%S", "%f", "%z"]
 directives = st.lists(st.sampled_from(DIRECTIVES), unique=True, max_size=9)
@@ -127,7 +127,7 @@ def test_a_unit_is_taken_at_its_word(text: str, value: str, seconds: int, fracti
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("iso8061", r"expected a layout such as .*, got 'iso8061'; did you mean `iso8601`\? allowed: iso8601, unix, "),
+        ("iso8061", r"expected a layout such as .*, got 'iso8061'; did you mean `iso8601`\?$"),
         ("", "expected a layout"),
         ("YYYY-MM-DD", "expected a layout"),
         ("%Y-%m-%Q", r"`%Q` is not known in a layout; known are %A, %B, %D"),
