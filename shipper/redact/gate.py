@@ -216,6 +216,7 @@ def _lanes(rules: Sequence[Rule | KeyRule], own: int) -> tuple[list[dict[bytes, 
         try:
             if number < own:
                 rule.exact()
+                rule.exception()
             first = lanes[rule.lane].setdefault(rule.screened(), number)
         except (ValueError, re.error) as error:
             raise ComponentError(str(error), f"rules.{number}.pattern") from None

@@ -1,6 +1,7 @@
 """Packs: the rules that come with shipper, and the list of rules a configuration asks for.
 
 RULES
+- A pack is one file or several: `secrets.yaml` holds what no issuer's format tells, `secrets-clouds.yaml` and the like the rest.
 - A rule's id is unique over all packs and the user's rules, as it stands in masks, counters and `actions:`.
 - Order decides between hits at the same place: the user's rules, then the packs in the order given, value rules before key
   rules within each, as the mask of a known token says more than `[REDACTED:token]`.
@@ -23,6 +24,7 @@ from shipper.redact.settings import ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from importlib.resources.abc import Traversable
 
     from shipper.redact.settings import RedactConfig
 
@@ -38,12 +40,21 @@ _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 @cache
 def load_pack(name: str) -> Pack:
-    """Read a pack that came with the package. Raises KeyError for an unknown one."""
+    """Read a pack that came with the package: `NAME-*.yaml` by name, then `NAME.yaml`. Raises KeyError for an unknown one."""
     if name not in PACKS:
         raise KeyError(name)
-    text = files("shipper.redact").joinpath("packs", f"{name}.yaml").read_bytes()
+    found = [file for file in files("shipper.redact").joinpath("packs").iterdir() if file.name.endswith(".yaml")]
+    parts = [_part(file) for file in sorted(found, key=lambda file: file.name) if re.split("[-.]", file.name)[0] == name]
+    return Pack(
+        title=parts[-1].title,
+        rules=[rule for part in parts for rule in part.rules],
+        keys=[rule for part in parts for rule in part.keys],
+    )
+
+
+def _part(file: Traversable) -> Pack:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return msgspec.convert(yaml.load(text, loader), Pack)  # noqa: S506 - both loaders are safe ones, one of them in C
+    return msgspec.convert(yaml.load(file.read_bytes(), loader), Pack)  # noqa: S506 - both loaders are safe ones, one of them in C
 
 
 def chosen_rules(config: RedactConfig) -> list[Rule | KeyRule]:

@@ -35,6 +35,8 @@ EVERYWHERE = -1
 """The end of a hit that stands for the whole row."""
 
 _RUN_MAX = 256
+BEFORE_MAX = 64
+"""Bytes before a hit that `unless` sees."""
 _FLAGS_MAX = 32
 _LITERAL = re.compile(rb"[0-9.eE+-]+|true|false")
 _LITERAL_CHARACTERS = b"0123456789.eE+-truefalsn"
@@ -55,6 +57,7 @@ class _Search(NamedTuple):
     reach: int
     before: bytes
     longest: int
+    unless: re.Pattern[bytes] | None
 
 
 class Region(msgspec.Struct, gc=False):
@@ -139,7 +142,7 @@ class RowRedactor:
 
     def _search(self, text: bytes, end: int, number: int, past: int, regions: list[Region]) -> int:
         """Search for one rule, add what is found; return up to where the row is dealt with for this rule."""
-        pattern, bounded, validator, group, reach, before, longest = self._searches.get(number) or self._made(number)
+        pattern, bounded, validator, group, reach, before, longest, unless = self._searches.get(number) or self._made(number)
         start = past if reach < 0 or end == EVERYWHERE or end - reach < past else end - reach
         stop = end + longest if longest and end != EVERYWHERE else len(text)
         while found := pattern.search(text, start, stop):
@@ -160,6 +163,8 @@ class RowRedactor:
                 continue
             if kept < last - first:
                 last = past = first + kept
+            if unless and unless.search(text, max(0, first - BEFORE_MAX), last):
+                continue
             regions.append(self._region(text, first, last, number))
             start = max(past, start)
             if end != EVERYWHERE:
@@ -173,7 +178,7 @@ class RowRedactor:
         pattern, bounded = rule.exact()
         validator = None if rule.validator in ("none", "pem") else VALIDATORS[rule.validator]
         made = self._searches[number] = _Search(
-            pattern, bounded, validator, rule.group, rule.reach, rule.run_before(), rule.longest
+            pattern, bounded, validator, rule.group, rule.reach, rule.run_before(), rule.longest, rule.exception()
         )
         return made
 

@@ -9,6 +9,7 @@ RULES
 - A leading `\b` means: no ASCII letter or digit before, or an escape (also a nested one) just ended. A closing `\b` means
   no ASCII letter or digit after. `_` counts as a boundary on both sides: `key_AKIA...` is found.
 - `<sep>` is what stands between a name and its value: quotes, blanks, `=`, `:`, `=>`.
+- `unless` sees up to 64 bytes before a hit and the hit; where it matches up to the hit's end, it is none: `blk_` before a number.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """A class of characters, `A-Za-z0-9`: the hit begins with the 1 to 256 of them that stand before the match. Spares the search
     a run of characters that could begin anywhere."""
     validator: str = "none"
+    unless: str = ""
+    """What stands before a hit, and the hit, where it is no secret: `(?i)(?:isbn|ean)[ :]{1,3}[0-9]{13}`. The end is the hit's."""
     action: str = "mask"
     lane: int = 0
     """The database its screen is compiled into: 0 for screens with a literal to hold on to, 1 for runs of digits and the like,
@@ -78,6 +81,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if self.group > compiled.groups:
             raise ValueError(f"group {self.group} asked for, the pattern has {compiled.groups}")
         return compiled, left
+
+    def exception(self) -> re.Pattern[bytes] | None:
+        """Compile `unless`. Raises re.error."""
+        flags, body = _split_flags(self.unless)
+        text = body.encode("ascii").replace(b"<sep>", _SEP)
+        return re.compile(flags.encode() + b"(?:%s)\\Z" % text) if self.unless else None
 
     def run_before(self) -> bytes:
         """The characters of `before`."""

@@ -26,6 +26,8 @@ class CustomRule(ComponentConfig, frozen=True, kw_only=True):
     """The group of `pattern` that is masked; 0 is all of it."""
     validator: str = "none"
     """A check beyond the pattern: none, luhn_card, iban, jwt, basic, ssn, phone, address."""
+    unless: str = ""
+    """What stands before a hit (64 bytes at most) together with the hit, where it is none: `order[ :#]{1,3}[0-9]{16}`."""
     action: str = "mask"
     """mask, hash, partial, drop_field or drop_event."""
     match: list[str] = msgspec.field(default_factory=list)

@@ -76,7 +76,7 @@ class Oracle:
 
 def value_hits(rule: Rule, text: bytes) -> list[tuple[int, int]]:
     """Return where a rule's pattern holds in a shadow, leftmost first, a refused match tried again one byte further."""
-    (pattern, bounded), check = rule.exact(), VALIDATORS[rule.validator]
+    (pattern, bounded), check, unless = rule.exact(), VALIDATORS[rule.validator], rule.exception()
     spans, start = [], 0
     while found := pattern.search(text, start):
         first, last = found.span(rule.group)
@@ -91,6 +91,8 @@ def value_hits(rule: Rule, text: bytes) -> list[tuple[int, int]]:
         if MASKED.fullmatch(text, first, last):
             continue
         if first >= 0 and (not bounded or at_boundary(text, found.start())) and (kept := check(text[first:last])):
+            if unless and unless.search(text[: first + kept], max(0, first - 64)):
+                continue
             spans.append((first, first + kept))
             start = max(start, found.end() if kept == last - first else first + kept)
     return spans

@@ -6,7 +6,10 @@ import re
 
 import pytest
 
+from shipper.redact.gate import Gate
 from shipper.redact.rule import Rule, at_boundary
+from shipper.redact.settings import CustomRule, RedactConfig
+from tests.redact.gating import KEY, admit
 
 
 def rule(pattern: str, **more: object) -> Rule:
@@ -85,3 +88,21 @@ def test_separator_stands_for_all_ways_to_give_a_value_in_both_patterns() -> Non
     for text in (b"key=abc", b'key": "abc', b"key' => 'abc", b'key\\": \\"abc', b"key := abc"):
         assert screen.search(text)
     assert not screen.search(b"key abc")
+
+
+def test_exception_sees_what_stands_before_a_hit_and_ends_where_the_hit_does(engine: str) -> None:
+    """`unless` makes a hit none: by its surroundings, or by what it is; 64 bytes back and no further."""
+    own = {"pattern": "[0-9]{3}", "unless": "(?i)no<sep>(?:[0-9]{3}|x.*)|999"}
+    made = rule("[0-9]{3}", unless=own["unless"]).exception()
+    assert made is not None
+    assert [bool(made.search(text)) for text in (b"NO: 123", b"no=123x", b"999", b"1999", b"yes: 123")] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert rule("a").exception() is None
+    gate = Gate(RedactConfig(packs=[], rules=[CustomRule(id="r", **own)]), hash_key=KEY, engine=engine)
+    rows = [b"no=123", b"yes=123", b"999 998", b"no:x" + b"." * 59 + b" 123", b"no:x" + b"." * 60 + b" 123"]
+    assert [b"REDACTED" in row for row in admit(gate, *rows)] == [False, True, True, False, True]
