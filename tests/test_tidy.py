@@ -27,6 +27,8 @@ NO_COMPONENTS = {
     "frame/frame",
     "frame/joining",
     "stages/stage",
+    "stages/address",
+    "stages/places",
     "stages/summary",
     "edge/output/output",
     "edge/output/bulk_files",

@@ -9,6 +9,7 @@ one's own has a classmethod `from_config(value)` that returns an instance, or ra
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Any, Self, dataclass_transform
 
 import msgspec
@@ -120,6 +121,28 @@ class Endpoint(str):
             if made.path.startswith("/") or (not made.transport.startswith("unix") and _is_address(made.address)):
                 return made
         raise ValueError(f"expected {cls.expected}, got {shown(value)}")
+
+
+class Network(str):
+    """A network of addresses, `10.0.0.0/8` or `fd00::/8`; an address alone is one, too."""
+
+    __slots__ = ()
+    expected = "a network such as 10.0.0.0/8"
+    stands_alone = True
+    """Where a list of them is asked for, one alone will do."""
+
+    @classmethod
+    def from_config(cls, value: object) -> Self:
+        """Take a network. Raises ValueError for what is none, or has bits set behind its prefix."""
+        try:
+            return cls(ip_network(value if isinstance(value, str) else ""))
+        except ValueError:
+            pass
+        try:
+            whole = f"; its network is {ip_network(value, strict=False)}" if isinstance(value, str) else ""
+        except ValueError:
+            whole = ""
+        raise ValueError(f"expected {cls.expected}, got {shown(value)}{whole}")
 
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -71,7 +71,7 @@ class Json:
         wanted = {*often, *(name.split(".")[0] for name in often)}
         self._slim_decoder = msgspec.json.Decoder(self._struct([member for member in members if member in wanted]))
         self._rest_decoder = msgspec.json.Decoder(self._struct([member for member in members if member not in wanted]))
-        self._dotted = re.compile(rb'"(?:%b)' % b"|".join(_dotted(member) for member in self._clashing))
+        self._dotted = re.compile(rb'"(?:%b)' % b"|".join(_dotted(member, adds) for member in self._clashing))
 
     def _struct(self, members: Iterable[str]) -> Any:
         """A type that takes these members of a record and passes over the others."""
@@ -259,10 +259,13 @@ def _no_constant(name: str) -> None:
     raise ValueError(name)  # NaN and Infinity are Python's, not JSON
 
 
-def _dotted(member: str) -> bytes:
-    """The dotted spellings that would collide. `log.level` beside our object `log` does not (ECS loggers write it)."""
-    ours = {"log": rb"log\.(?:offset|file)", "host": rb"host\.name"}
-    return ours.get(member) or re.escape(member.encode()) + rb"\."
+def _dotted(member: str, adds: Sequence[str]) -> bytes:
+    """The dotted spellings that would collide with `adds`. `log.level` beside our object `log` does not (ECS loggers write it)."""
+    ours = {"log": ("offset", "file"), "host": ("name",)}.get(member, ())
+    inner = [*ours, *(name.removeprefix(f"{member}.") for name in adds if name.startswith(f"{member}."))]
+    if member in adds or not inner:
+        return re.escape(member.encode()) + rb"\."
+    return re.escape(member.encode()) + rb"\.(?:%b)" % b"|".join(re.escape(name.partition(".")[0].encode()) for name in inner)
 
 
 def within(value: object, path: Sequence[str]) -> object:

@@ -31,7 +31,8 @@ from typing import Any, NamedTuple
 import maxminddb
 
 from shipper.model.errors import ComponentError
-from shipper.stages.geoip import MissingTableError, database_family
+from shipper.stages.geoip import MissingTableError
+from shipper.stages.places import database_family
 
 _SINGLE = 128
 """Longer than any prefix of an answer: it holds for the one address."""
@@ -310,8 +311,12 @@ def _model(kind: str) -> Model | None:
         model = models.ISP if "ISP" in kind else models.ASN
         return model(address, prefix_len=prefix, **record)
 
-    family = database_family(kind)
-    return place if family in ("city", "country") else network if family == "asn" else None
+    def anonymous(address: str, prefix: int, record: dict[str, Any]) -> object:
+        model = models.AnonymousPlus if "Plus" in kind else models.AnonymousIP
+        return model(address, prefix_len=prefix, **record)
+
+    makers: dict[str, Model] = {"city": place, "country": place, "asn": network, "anonymous": anonymous}
+    return makers.get(database_family(kind))
 
 
 def _refuse_another_kind(old: str, new: str) -> None:

@@ -1,10 +1,10 @@
 """Geoip: where an address is and whose network it belongs to, spliced as finished bytes.
 
 RULES
-- The fragment follows ECS (`geo.*`, `as.*`); region fields are the most specific subdivision, with `region_iso_code` as
-  `GB-WBK`, as Elasticsearch's own geoip processor makes them. Only keys that are known are written, never nulls; `location` is
-  `{"lat","lon"}`, which a `geo_point` mapping takes, and left out unless both are degrees.
-- Every valid address yields `ip` in its canonical form, looked up or not, so that the field can be mapped as `ip`.
+- What is said of an address stands in `places.py`, which address counts behind proxies in `address.py`.
+- Every valid address yields `ip` in its canonical form, looked up or not, so that the field can be mapped as `ip`. Only where the
+  field is `<target>.ip` itself it stands in the record already, as text formats write it: then it is added, and the row merged
+  (`Columns.odd`), where it was written otherwise.
 - Addresses of special purpose (RFC 6890 and the IANA registries it made) are named instead of missed: `address_class` says
   `private`, `loopback`, `link_local`, `shared` (CGNAT, RFC 6598), `documentation`, `multicast` ... It is not an ECS field; ECS
   leaves names that it does not define to us. They are looked up all the same: MaxMind's databases have nothing there, but a
@@ -27,14 +27,26 @@ are irregular: nothing is taken from the column, and what follows has the addres
 from __future__ import annotations
 
 from bisect import bisect_right
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from operator import mul
+from itertools import compress, repeat
+from operator import and_, mul
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import orjson
 
-from shipper.config.fields import ComponentConfig, FilePath
+from shipper.config.fields import ComponentConfig, FilePath, Network
 from shipper.model.errors import ComponentError
+from shipper.stages.address import (
+    ADDRESS_CHARS_MAX,
+    PUBLIC,
+    SOMEBODY,
+    Proxies,
+    address_class,
+    canonical_ipv4,
+    class_of,
+    parsed_address,
+)
+from shipper.stages.places import anonymous_fields, as_fields, database_family, geo_fields, part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,47 +58,7 @@ PLACES_MAX = 4096
 """Cities whose JSON is remembered, some 0.4 kB each."""
 NETWORKS_MAX = 8192
 """Networks that are remembered, some 0.3 kB each where their places differ."""
-ADDRESS_CHARS_MAX = 80
-"""The longest text that can be an address: IPv6 of 45 characters, brackets, port, zone id of 15 (IFNAMSIZ)."""
-FAMILIES = {"Enterprise": "city", "City": "city", "Country": "country", "ASN": "asn", "ISP": "asn"}
-"""What a database can tell, by a word in its own type (`GeoLite2-City`, `DBIP-ASN-Lite`)."""
-SPECIAL = (
-    ("0.0.0.0/8", "unspecified"),
-    ("10.0.0.0/8", "private"),
-    ("100.64.0.0/10", "shared"),
-    ("127.0.0.0/8", "loopback"),
-    ("169.254.0.0/16", "link_local"),
-    ("172.16.0.0/12", "private"),
-    ("192.0.0.0/24", "reserved"),
-    ("192.0.2.0/24", "documentation"),
-    ("192.168.0.0/16", "private"),
-    ("198.18.0.0/15", "benchmarking"),
-    ("198.51.100.0/24", "documentation"),
-    ("203.0.113.0/24", "documentation"),
-    ("224.0.0.0/4", "multicast"),
-    ("240.0.0.0/4", "reserved"),
-    ("::/128", "unspecified"),
-    ("::1/128", "loopback"),
-    ("100::/64", "discard"),
-    ("2001:2::/48", "benchmarking"),
-    ("2001:db8::/32", "documentation"),
-    ("3fff::/20", "documentation"),
-    ("fc00::/7", "private"),
-    ("fe80::/10", "link_local"),
-    ("ff00::/8", "multicast"),
-)
-"""From the IANA IPv4 and IPv6 Special-Purpose Address Registries, in order, none within another."""
-
-
-def _ranges(version: int) -> tuple[list[int], list[int], list[str]]:
-    """First and last addresses of the special ranges as numbers, and their names."""
-    networks = [(ip_network(text), name) for text, name in SPECIAL]
-    mine = [(int(network[0]), int(network[-1]), name) for network, name in networks if network.version == version]
-    starts, ends, names = zip(*mine, strict=True)
-    return list(starts), list(ends), list(names)
-
-
-_RANGES = {4: _ranges(4), 6: _ranges(6)}
+KINDS = "a City, Country, ASN, ISP, Enterprise or Anonymous-IP database"
 
 
 class MissingTableError(ComponentError):
@@ -96,20 +68,34 @@ class MissingTableError(ComponentError):
 class Geoip:
     """Add place and network of an address.
 
-    City, Country and ASN databases (MaxMind or DB-IP, `.mmdb`) are merged in one pass into `client.geo.*` and `client.as.*`,
-    with `client.ip`; private and reserved addresses get `client.address_class` instead. A new version of a file is taken into
-    use while the agent runs, if it passes a check.
+    City, Country, ASN and Anonymous-IP databases (MaxMind or DB-IP, `.mmdb`) are merged in one pass into `client.geo.*`,
+    `client.as.*` and `client.anonymous.*` (`is_vpn`, `is_tor_exit_node` ...: only what is true is written), with `client.ip`;
+    private and reserved addresses get `client.address_class` instead. A new version of a file is taken into use while the agent
+    runs, if it passes a check; else the old one stays, and the log says why.
+
+    Behind proxies: `{field: remote_addr, forwarded: x_forwarded_for, trusted: [10.0.0.0/8]}`. The header is believed from the
+    right only, as anybody may write anything into it: as long as an address is one of `trusted`, the entry left of it counts; the
+    first that is not is the client. An entry that is no address ends the walk at the address before it, and a header that came
+    from an address outside of `trusted` is not looked at. So name your own proxies in `trusted`, and nothing else.
+
+    Where `field` is `client.ip` itself, as in access logs, the address stays as it stands, and the rest is put beside it. With
+    `forwarded` the record's own moves to `shipper.record`, which costs 5 us a record: `target: source` spares that.
     """
 
     class Config(ComponentConfig, frozen=True, kw_only=True):
         """Settings of `geoip`."""
 
-        field: str
-        """The field with the address, `client_ip`. A port, brackets and white space around it are ignored."""
+        field: str | None = None
+        """The field with the address, `client_ip`. A port, brackets and white space around it are ignored. With `forwarded` it is
+        who sent the request, `remote_addr`; left out, the header's last entry is."""
         databases: list[FilePath]
-        """The mmdb files: City, Country and ASN, in any order."""
+        """The mmdb files: City, Country, ASN, Anonymous-IP, in any order."""
+        forwarded: str | None = None
+        """The field with the `X-Forwarded-For` header: a text `client, proxy1, proxy2`, or a list of texts."""
+        trusted: list[Network] = msgspec.field(default_factory=list)
+        """Networks of the proxies that are believed, `10.0.0.0/8`; only with `forwarded`."""
         target: str = "client"
-        """The top-level key of the document that takes `ip`, `geo` and `as`. A record's own value of that name moves away."""
+        """The top-level key of the document that takes `ip`, `geo`, `as` and `anonymous`. A record's own value of that name moves away."""
         optional: bool = False
         """Go on without a database that is missing. A broken one is refused all the same."""
         language: str = "en"
@@ -119,16 +105,19 @@ class Geoip:
 
     def __init__(self, config: Config, resources: Resources) -> None:
         """Open the databases. Raises ComponentError for one that is missing, broken or of a kind without places."""
-        if not config.target or "." in config.target:
-            raise ComponentError("target is one top-level key, without dots", "target", "write `client` or `source`")
-        if config.cache_max < 2:
-            raise ComponentError("cache_max must be 2 or more", "cache_max")
-        self.reads: Sequence[str] = (config.field,)
-        self.adds: Sequence[str] = (config.target,)
-        self._field = config.field
+        _refuse_unusable(config)
+        self.reads: Sequence[str] = tuple(name for name in (config.field, config.forwarded) if name is not None)
         self._tables = _opened(config, resources)
-        self._cache = _Endings(config, self._tables)
+        self._stands_already = config.field == f"{config.target}.ip" and config.forwarded is None
+        told = (
+            ["address_class", "geo", "as", "anonymous"]
+            if self._stands_already
+            else ["ip", "address_class", "geo", "as", "anonymous"]
+        )
+        self.adds: Sequence[str] = tuple(f"{config.target}.{name}" for name in told)
+        self._proxies = None if config.forwarded is None else Proxies(config.trusted)
         self._opening = "," + orjson.dumps(config.target).decode() + ':{"ip":"'
+        self._cache = _Wholes(config, self._tables) if self._stands_already else _Endings(config, self._tables)
         self._generation = -1
 
     def process(self, columns: Columns, now: float) -> None:  # noqa: ARG002  part of the contract
@@ -138,7 +127,7 @@ class Geoip:
             self._generation = generation
             self._cache.renew()
         self._cache.make_room()
-        values = columns.column(self._field)
+        values = self._addresses(columns)
         try:
             endings = list(map(self._cache.__getitem__, values))
         except TypeError:  # a list or an object among them does not hash
@@ -147,9 +136,26 @@ class Geoip:
             self._cache.is_strange = False
             values = [value if _may_be_address(value) else None for value in values]
             endings = list(map(self._cache.__getitem__, values))
-        if any(endings):
+        if not any(endings):
+            return
+        if self._stands_already:
+            self._mark_odd(columns, values, endings)
+        else:
             columns.splice(self._beginnings(values, endings))
-            columns.splice(endings)
+        columns.splice(endings)
+
+    def _addresses(self, columns: Columns) -> Sequence[Any]:
+        """What stands in the field, or the address that counts behind proxies."""
+        if self._proxies is None:
+            return columns.column(self.reads[0])
+        *peers, headers = map(columns.column, self.reads)
+        return self._proxies.callers(peers[0] if peers else repeat(SOMEBODY), headers)
+
+    def _mark_odd(self, columns: Columns, values: Sequence[object], endings: Sequence[bytes]) -> None:
+        """Rows whose `ip` is written otherwise than ours: both cannot stand there."""
+        irregular = self._cache.irregular
+        if not irregular.keys().isdisjoint(values):
+            columns.odd.update(compress(range(columns.count), map(and_, map(irregular.__contains__, values), map(bool, endings))))
 
     def _beginnings(self, values: Sequence[Any], endings: Sequence[bytes]) -> Sequence[bytes]:
         """What stands before the endings: nothing before nothing, else up to the address, or with it where it is regular."""
@@ -191,10 +197,14 @@ class _Endings(dict[object, bytes]):
         ending = self._older.get(value)
         if ending is None:
             ending = self._made(value)
-        if not ending.startswith(b'"'):
+        if not self._is_regular(ending):
             self.irregular[value] = ""
         self[value] = ending
         return ending
+
+    def _is_regular(self, made: bytes) -> bool:
+        """Whether a value that this was made of is an address as we write it."""
+        return made.startswith(b'"')
 
     def make_room(self) -> None:
         """Start a new generation if this one is full."""
@@ -204,7 +214,7 @@ class _Endings(dict[object, bytes]):
 
     def renew(self) -> None:
         """Forget everything and look at the tables' kinds again: they may be of another version now."""
-        self._families = {"city": [], "country": [], "asn": []}
+        self._families = {"city": [], "country": [], "asn": [], "anonymous": []}
         for table in self._tables:
             self._families.get(database_family(table.kind), []).append(table)
         self._older = {}
@@ -218,7 +228,7 @@ class _Endings(dict[object, bytes]):
         self.irregular = {None: ""}
 
     def _made(self, written: str) -> bytes:
-        number = _ipv4(written)  # canonical, as most are: spares most of the parsing
+        number = canonical_ipv4(written)  # canonical, as most are: spares most of the parsing
         if number < 0:
             address = parsed_address(written)
             if address is None:
@@ -230,7 +240,7 @@ class _Endings(dict[object, bytes]):
             told, prefix = self._told(written)
             told = b'"' + told
             self._networks.add(number, prefix, told)
-        kind = "" if number >> 24 in _PUBLIC else _class_of(number, 4)
+        kind = "" if number >> 24 in PUBLIC else class_of(number, 4)
         return _named(kind) + told[1:] if kind else told
 
     def _told(self, address: str) -> tuple[bytes, int]:
@@ -240,18 +250,22 @@ class _Endings(dict[object, bytes]):
             country, longer = self._looked_up("country", address)
             place, prefix = {**country, **place}, max(prefix, longer)
         network, longer = self._looked_up("asn", address)
-        fields = as_fields(network or _part(place, "traits"))
+        fields = as_fields(network or part(place, "traits"))
         parts = [b',"geo":', geo] if place and (geo := self._geo(place)) else []
         if fields:
             parts += (b',"as":', orjson.dumps(fields))
+        prefix = max(prefix, longer)
+        anonymous, longer = self._looked_up("anonymous", address)
+        if anonymous and (fields := anonymous_fields(anonymous)):
+            parts += (b',"anonymous":', orjson.dumps(fields))
         return b"".join((*parts, b"}")), max(prefix, longer)
 
     def _geo(self, place: Mapping[str, Any]) -> bytes:
         """The ECS `geo` object as JSON; one city's is made once, as most addresses of a network have the same."""
-        location = _part(place, "location")
+        location = part(place, "location")
         key = (
-            _part(place, "city").get("geoname_id"),
-            _part(place, "postal").get("code"),
+            part(place, "city").get("geoname_id"),
+            part(place, "postal").get("code"),
             location.get("latitude"),
             location.get("longitude"),
             location.get("time_zone"),
@@ -278,6 +292,30 @@ class _Endings(dict[object, bytes]):
             if record is not None:
                 return record, longest
         return {}, longest
+
+
+class _Wholes(_Endings):
+    """The same, for addresses that stand in the record as `<target>.ip`: whole fragments, without `ip` where that is regular."""
+
+    def __init__(self, config: Geoip.Config, tables: Sequence[Table]) -> None:
+        super().__init__(config, tables)
+        self._opening = b"," + orjson.dumps(config.target) + b":{"
+        self._wholes: dict[bytes, bytes] = {}
+
+    def _made(self, written: str) -> bytes:
+        ending = super()._made(written)
+        if not ending:
+            return ending
+        if not ending.startswith(b'"'):
+            return self._opening + b'"ip":"' + ending
+        if ending not in self._wholes:
+            if len(self._wholes) >= NETWORKS_MAX:
+                self._wholes.clear()
+            self._wholes[ending] = b"" if ending == b'"}' else self._opening + ending[2:]
+        return self._wholes[ending]
+
+    def _is_regular(self, made: bytes) -> bool:
+        return not made.startswith(self._opening + b'"ip":')
 
 
 def _named(kind: str) -> bytes:
@@ -311,82 +349,24 @@ class _Networks:
         self._told.insert(at, told)
 
 
-_OCTETS = {str(octet): octet for octet in range(256)}
-_PUBLIC = frozenset(range(1, 224)) - {10, 100, 127, 169, 172, 192, 198, 203}
-"""First octets without any address of special purpose."""
-
-
-def _ipv4(text: str) -> int:
-    """The number of an IPv4 address in its canonical form; -1 for any other text."""
-    try:
-        first, second, third, fourth = text.split(".")
-        return _OCTETS[first] << 24 | _OCTETS[second] << 16 | _OCTETS[third] << 8 | _OCTETS[fourth]
-    except (ValueError, KeyError):
-        return -1
-
-
-def database_family(kind: str) -> str:
-    """What a database of this type tells: `city`, `country`, `asn`, or an empty string."""
-    return next((family for word, family in FAMILIES.items() if word in kind), "")
-
-
-def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address in a text, or None. Takes off white space, brackets, port and IPv6 zone; unwraps IPv4-mapped IPv6."""
-    text = text.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def address_class(address: IPv4Address | IPv6Address) -> str:
-    """The special purpose of an address, or an empty string for one of the public internet."""
-    return _class_of(int(address), address.version)
-
-
-def _class_of(number: int, version: int) -> str:
-    starts, ends, names = _RANGES[version]
-    at = bisect_right(starts, number) - 1
-    return names[at] if at >= 0 and number <= ends[at] else ""
-
-
-def geo_fields(record: Mapping[str, Any], language: str) -> dict[str, object]:
-    """The ECS `geo` object of a City or Country record, only of what it holds."""
-    country, parts = _part(record, "country"), record.get("subdivisions")
-    region = parts[-1] if isinstance(parts, list) and parts and isinstance(parts[-1], dict) else {}
-    country_code, region_code = _text(country, "iso_code"), _text(region, "iso_code")
-    location = _part(record, "location")
-    fields: dict[str, object] = {
-        "city_name": _name(_part(record, "city"), language),
-        "country_iso_code": country_code,
-        "country_name": _name(country, language),
-        "continent_code": _text(_part(record, "continent"), "code"),
-        "region_name": _name(region, language),
-        "region_iso_code": f"{country_code}-{region_code}" if country_code and region_code else None,
-        "postal_code": _text(_part(record, "postal"), "code"),
-        "timezone": _text(location, "time_zone"),
-        "location": _point(location),
-    }
-    return {key: value for key, value in fields.items() if value is not None}
-
-
-def as_fields(record: Mapping[str, Any]) -> dict[str, object]:
-    """The ECS `as` object of an ASN or ISP record, or of an Enterprise record's traits."""
-    number, name = record.get("autonomous_system_number"), _text(record, "autonomous_system_organization")
-    fields: dict[str, object] = {"number": number} if isinstance(number, int) else {}
-    if name:
-        fields["organization"] = {"name": name}
-    return fields
+def _refuse_unusable(config: Geoip.Config) -> None:
+    """Raises ComponentError."""
+    if not config.target or "." in config.target:
+        raise ComponentError("target is one top-level key, without dots", "target", "write `client` or `source`")
+    if config.cache_max < 2:
+        raise ComponentError("cache_max must be 2 or more", "cache_max")
+    if config.field is None and config.forwarded is None:
+        raise ComponentError("no field has the address", "", "name it: `field: client_ip`")
+    if config.forwarded is not None and not config.trusted:
+        hint = "name the networks of your proxies: `trusted: [10.0.0.0/8]`"
+        raise ComponentError("forwarded is believed of trusted proxies only, and none is named", "forwarded", hint)
+    if config.trusted and config.forwarded is None:
+        raise ComponentError("trusted proxies say nothing without a header", "trusted", "name it: `forwarded: x_forwarded_for`")
 
 
 def _opened(config: Geoip.Config, resources: Resources) -> list[Table]:
     if not config.databases:
-        raise ComponentError("databases names no file", "databases", "name a City, Country or ASN database (.mmdb)")
+        raise ComponentError("databases names no file", "databases", f"name {KINDS} (.mmdb)")
     tables = []
     for number, path in enumerate(config.databases):
         try:
@@ -397,32 +377,9 @@ def _opened(config: Geoip.Config, resources: Resources) -> list[Table]:
             error.field = f"databases.{number}"
             raise
         if not database_family(table.kind):
-            hint = "use a City, Country, ASN, ISP or Enterprise database"
+            hint = f"use {KINDS}"
             raise ComponentError(
                 f"{path} is a {table.kind} database, which has no places or networks", f"databases.{number}", hint
             )
         tables.append(table)
     return tables
-
-
-def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    part = record.get(key)
-    return part if isinstance(part, dict) else {}
-
-
-def _text(record: Mapping[str, Any], key: str) -> str | None:
-    value = record.get(key)
-    return value if isinstance(value, str) and value else None
-
-
-def _name(record: Mapping[str, Any], language: str) -> str | None:
-    names = _part(record, "names")
-    return _text(names, language) or _text(names, "en")
-
-
-def _point(location: Mapping[str, Any]) -> dict[str, float] | None:
-    """A geo_point, or None unless both are degrees: Elasticsearch would refuse the whole document."""
-    lat, lon = location.get("latitude"), location.get("longitude")
-    if not isinstance(lat, (int, float)) or not isinstance(lon, (int, float)) or not (abs(lat) <= 90 and abs(lon) <= 180):
-        return None
-    return {"lat": lat, "lon": lon}

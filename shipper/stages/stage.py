@@ -21,6 +21,8 @@ class Table(Protocol):
     """The database's own type, `GeoLite2-City`."""
     generation: int
     """Grows by one whenever a new version of the file was taken into use: what was cached from it is stale."""
+    built_at: int
+    """Unix seconds at which its maker built the version in use: its age."""
 
     def find(self, address: str) -> tuple[Mapping[str, Any] | None, int]:
         """The record for an address, or None, and the prefix length of the network in which all addresses have this answer.
@@ -45,7 +47,8 @@ class Stage(Protocol):
     """Fields it wants as columns. Dotted names reach into objects."""
     adds: Sequence[str]
     """What it splices into documents: top-level members, or what it fills of them (`client.geo`). Records that have the same are
-    merged with it by value."""
+    merged with it by value; a text format's `client.ip` is not the same as `client.geo`, and stays beside it. A row that gets more
+    than what is said here is put to `columns.odd` by the stage."""
 
     def process(self, columns: Columns, now: float) -> None:
         """Work on a whole batch. `now` is monotonic seconds.

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shipper.config.fields import FilePath
 from shipper.edge.tables import MmdbTable, Note, Tables, packaged_database
+from shipper.model.columns import Columns
 from shipper.model.errors import ComponentError
-from shipper.stages.geoip import MissingTableError
+from shipper.stages.geoip import Geoip, MissingTableError
 
 DATA = Path(__file__).parents[1] / "data" / "geoip"
 BIG, BROKEN, CUT_TREE = (DATA / f"GeoIP2-City-Test{kind}.mmdb" for kind in ("", "-Broken-Double-Format", "-Invalid-Node-Count"))
@@ -218,3 +221,77 @@ def test_table_is_mapped_in_place_with_a_warning_when_there_is_no_room_for_a_cop
     tables = Tables(path.parent / "nowhere")
     assert "London" == city(tables.table(str(path)))
     assert "warning" == tables.refresh()[0].level
+
+
+OLD_FORMAT = BIG.read_bytes().replace(b"binary_format_major_version\xa1\x02", b"binary_format_major_version\xa1\x01")
+LEGACY = b"\x00\x00\x00" * 4000 + b"GEO-106FREE 20180327 Build 1 Copyright (c) 2018 MaxMind Inc All Rights Reserved"
+VERSIONS: dict[str, Path | bytes | None] = {
+    "small": CITY,
+    "big": BIG,
+    "broken double": BROKEN,
+    "cut tree": CUT_TREE,
+    "another kind": ASN,
+    "half": BIG.read_bytes()[:9000],
+    "empty": b"",
+    "older format": OLD_FORMAT,
+    "legacy format": LEGACY,
+    "gone": None,
+}
+"""What may stand in a database's place; the first two are good."""
+
+
+@settings(max_examples=12, deadline=None)
+@given(swaps=st.lists(st.tuples(st.sampled_from(list(VERSIONS)), st.integers(0, 3)), min_size=1, max_size=8))
+def test_swapping_files_under_load_never_costs_a_row_its_place(
+    swaps: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Law: each batch is answered by one good version, whole: the last one that stood still; each bad one is noted once."""
+    path = tmp_path_factory.mktemp("swapped") / "city.mmdb"
+    replace(path, VERSIONS["small"] or b"")
+    tables = Tables(path.parent)
+    geoip = Geoip(Geoip.Config(field="ip", databases=[FilePath(path)]), tables)
+    tables.refresh()
+    good, before, still = "small", "small", 0
+    for version, refreshes in swaps:
+        content = VERSIONS[version]
+        path.unlink(missing_ok=True) if content is None else replace(path, content)
+        still = still if version == before == "gone" else 0
+        notes = [note.message for _ in range(refreshes) for note in tables.refresh()]
+        is_good = version in ("small", "big")
+        message = "lookup table reloaded" if is_good else "new version of lookup table refused, the old one stays in use"
+        assert notes == [message] * (still < 2 <= still + refreshes)
+        before, still = version, still + refreshes
+        good = version if is_good and still >= 2 else good
+        assert _known(geoip) == {LONDON: True, ONLY_BIG: good == "big", "nonsense": False}
+
+
+def _known(geoip: Geoip) -> dict[str, bool]:
+    """Which addresses have a place, in each row of a batch of a hundred."""
+    values = [LONDON, ONLY_BIG, "nonsense"] * 100
+    columns = Columns("s", [b"{"] * len(values), {"ip": values})
+    geoip.process(columns, 0.0)
+    found = [b'"geo":' in b"".join(pieces[row] for pieces in columns.fragments) for row in range(len(values))]
+    assert found == found[:3] * 100
+    return dict(zip(values[:3], found, strict=False))
+
+
+def test_tables_may_be_refreshed_by_a_thread_while_batches_are_looked_up(path: Path) -> None:
+    """No row fails or waits while versions come and go, good and bad ones, and readers are closed behind the last lookup."""
+    assert CITY is not None
+    tables = Tables(path.parent)
+    geoip = Geoip(Geoip.Config(field="ip", databases=[FilePath(path)], cache_max=2), tables)
+    contents = [BIG.read_bytes(), BROKEN.read_bytes(), CITY.read_bytes(), b"", OLD_FORMAT]
+    done = threading.Event()
+
+    def swap() -> None:
+        for number in range(10):
+            replace(path, contents[number % len(contents)])
+            settle(tables)
+        done.set()
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    while not done.is_set():
+        assert _known(geoip)[LONDON]
+    swapping.join()
+    assert 5 == tables.table(str(path)).generation, "the first one, and four good ones of ten"

@@ -1,8 +1,8 @@
 """The laws every stage obeys, and the hostile records they are tried with.
 
 rows        a stage adds, removes and reorders no rows, and touches none
-fragments   each list spliced has `count` items, or it is one fragment for all; those of a row together are empty, or begin with a comma and make it a JSON object
-            that has besides its own only keys of `adds`
+fragments   each list spliced has `count` items, or it is one fragment for all; those of a row together are empty, or begin with a
+            comma and make it a JSON object that has besides its own only what `adds` declares, or the stage calls the row odd
 batching    process(a + b) leaves what process(a); process(b) leaves, row by row, generated documents included
 settling    a row is dropped with a reason, or held, or neither; each held row is counted by exactly one summary
 deadlines   `due` returns nothing before `deadline()`; after it the deadline is later than now, or None
@@ -107,12 +107,25 @@ def check_laws(make: Make, rows: Sequence[Record], cut: int = 0, seconds: Sequen
 def check_fragments(columns: Columns, adds: Sequence[str], rows: Sequence[Record]) -> None:
     """Law of fragments; a record that has a key of `adds` itself gets another one here, as `decode` moves it away."""
     assert all(map(columns.is_splice, columns.fragments))
+    outer = {name.partition(".")[0] for name in adds}
     for number, row in enumerate(rows):
         fragment = b"".join(_of_row(columns, number))
         assert fragment == b"" or fragment.startswith(b",")
-        own = {key: value for key, value in row.items() if key not in adds}
+        own = {key: value for key, value in row.items() if key not in outer and key not in adds}
         spliced = json.loads(json.dumps({"-": 0, **own}).encode()[:-1] + fragment + b"}", object_pairs_hook=_no_duplicates)
-        assert set(spliced) - {"-", *own} <= set(adds)
+        more = {key: value for key, value in spliced.items() if key not in {"-", *own}}
+        assert number in columns.odd or all(_is_declared(key, value, adds) for key, value in more.items())
+
+
+def _is_declared(name: str, value: object, adds: Sequence[str]) -> bool:
+    """Whether a stage said that it adds this, or each member of it."""
+    if any(name == added or name.startswith(f"{added}.") for added in adds):
+        return True
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(_is_declared(f"{name}.{key}", inner, adds) for key, inner in value.items())
+    )
 
 
 def check_deadlines(stage: Any, batches: Sequence[Columns]) -> None:

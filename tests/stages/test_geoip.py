@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.config.fields import FilePath
+from shipper.config.fields import FilePath, Network
 from shipper.edge.tables import Tables
 from shipper.model.errors import ComponentError
-from shipper.stages import geoip as module
-from shipper.stages.geoip import Geoip, MissingTableError, address_class, parsed_address
+from shipper.stages.address import parsed_address
+from shipper.stages.geoip import Geoip, MissingTableError
 from tests.kit import laws
 
 CITY, ASN, COUNTRY = "GeoLite2-City-Test.mmdb", "GeoLite2-ASN-Test.mmdb", "GeoLite2-Country-Test.mmdb"
@@ -68,13 +68,13 @@ class Shelf:
 
 def stage(*databases: str, resources: Any = None, **more: Any) -> Geoip:
     """A stage over MaxMind's packaged test databases, or other resources."""
-    config = Geoip.Config(field="client_ip", databases=[FilePath(name) for name in databases or (CITY, ASN)], **more)
+    config = Geoip.Config(**{"field": "client_ip", "databases": [FilePath(name) for name in databases or (CITY, ASN)], **more})
     return Geoip(config, resources or Tables())
 
 
 def fragment(geoip: Geoip, value: object) -> bytes:
     """What the stage splices for a value."""
-    columns = laws.columns_of([{"client_ip": value}], geoip.reads)
+    columns = laws.columns_of([{geoip.reads[0]: value}], geoip.reads)
     geoip.process(columns, 0.0)
     return b"".join(fragments[0] for fragments in columns.fragments)
 
@@ -196,23 +196,6 @@ def test_geoip_names_the_class_of_an_address_with_a_special_purpose(address: str
     assert kind == client(WHOLE, address).get("address_class", "")
 
 
-@pytest.mark.parametrize("version", [4, 6])
-def test_special_ranges_are_in_order_and_none_lies_within_another(version: int) -> None:
-    """What bisection needs."""
-    starts, ends, _ = module._RANGES[version]
-    bounds = [bound for pair in zip(starts, ends, strict=True) for bound in pair]
-    assert sorted(bounds) == bounds
-
-
-@given(address=st.ip_addresses())
-def test_address_class_is_given_to_all_that_the_standard_library_calls_not_global(address: Any) -> None:
-    """The private networks and the rest of what `ipaddress` knows in every version are a class of ours."""
-    if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
-        assert address_class(address)
-    if not address_class(address) and address.version == 4:
-        assert address.is_global
-
-
 def test_geoip_gives_names_in_the_language_asked_for_and_english_where_there_is_none() -> None:
     """City and country in Russian, the region untranslated."""
     geo = client(stage(language="ru"), "81.2.69.142")["geo"]
@@ -274,6 +257,86 @@ def test_cache_holds_no_more_than_it_may_and_never_answers_wrongly(seen: list[in
 SHARED = Tables()
 
 
+@pytest.mark.parametrize(
+    ("peer", "header", "ip"),
+    [
+        ("10.0.0.1", "6.6.6.6, 89.160.20.112, 10.2.3.4", "89.160.20.112"),
+        ("10.0.0.1", ["6.6.6.6", "89.160.20.112, 10.2.3.4"], "89.160.20.112"),
+        ("10.0.0.1:4711", " 89.160.20.112:80", "89.160.20.112"),
+        ("10.0.0.1", ["89.160.20.112", 7], "10.0.0.1"),
+        ("10.0.0.1", None, "10.0.0.1"),
+        ("10.0.0.1", {"a": 1}, "10.0.0.1"),
+        ("89.160.20.112", "6.6.6.6", "89.160.20.112"),
+        (None, "89.160.20.112", None),
+        (["10.0.0.1"], "89.160.20.112", None),
+    ],
+)
+def test_geoip_takes_the_address_that_counts_behind_trusted_proxies(peer: object, header: object, ip: str | None) -> None:
+    """A header as a text or as a list of texts; in any company, and the same again from memory."""
+    geoip = stage(forwarded="xff", trusted=[Network("10.0.0.0/8")])
+    assert ("client_ip", "xff") == tuple(geoip.reads)
+    for rows in (
+        [{"client_ip": peer, "xff": header}],
+        [{}, {"client_ip": "10.0.0.1", "xff": "::1"}, {"client_ip": peer, "xff": header}],
+    ):
+        columns = laws.columns_of(rows, geoip.reads)
+        geoip.process(columns, 0.0)
+        found = b"".join(pieces[-1] for pieces in columns.fragments)
+        assert ip == (json.loads(b"{" + found[1:] + b"}")["client"]["ip"] if found else None)
+        assert (b"Bredband2" in found) == (ip == "89.160.20.112")
+
+
+def test_geoip_takes_the_last_entry_of_the_header_when_no_peer_is_logged() -> None:
+    """`field` left out: what our own proxy put last is its caller."""
+    geoip = stage(field=None, forwarded="xff", trusted=[Network("10.0.0.0/8")])
+    assert "89.160.20.112" == client(geoip, "6.6.6.6, 89.160.20.112")["ip"]
+    assert client(geoip, "-") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "expected"),
+    [
+        ("GeoIP2-Anonymous-IP", "1.2.0.1", {"is_anonymous": True, "is_vpn": True}),
+        ("GeoIP2-Anonymous-IP", "71.160.223.3", {"is_anonymous": True, "is_hosting_provider": True}),
+        ("GeoIP2-Anonymous-IP", "89.160.20.112", None),
+        (
+            "GeoIP-Anonymous-Plus",
+            "1.2.0.1",
+            {"is_anonymous": True, "is_vpn": True, "confidence": 30, "provider_name": "foo", "last_seen": "2025-04-14"},
+        ),
+    ],
+)
+def test_geoip_says_how_an_address_hides_whose_it_is(kind: str, address: str, expected: object) -> None:
+    """Only what is true is written, under `anonymous`; what the database does not know says nothing."""
+    found = client(stage(CITY, ASN, str(DATA / f"{kind}-Test.mmdb")), address)
+    assert expected == found.get("anonymous")
+    assert ("geo" in found) == (address == "89.160.20.112")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "is_odd"),
+    [
+        ("89.160.20.112", {name: value for name, value in LINKOPING.items() if name != "ip"}, False),
+        ("10.0.0.1", {"address_class": "private"}, False),
+        ("1.1.1.1", None, False),
+        ("nonsense", None, False),
+        (["10.0.0.1"], None, False),
+        ("10.0.0.1:80", {"ip": "10.0.0.1", "address_class": "private"}, True),
+        ("1.1.1.1:80", {"ip": "1.1.1.1"}, True),
+    ],
+)
+def test_geoip_leaves_an_address_where_it_stands_and_puts_the_rest_beside_it(value: Any, expected: object, is_odd: bool) -> None:
+    """`field: client.ip`: the record has `client.ip` already; where that is written otherwise than ours, the row is merged."""
+    geoip = stage(field="client.ip")
+    assert "client.ip" not in geoip.adds
+    for _ in range(2):
+        columns = laws.columns_of([{"client.ip": "10.0.0.1"}, {"client.ip": value}, {}], geoip.reads)
+        geoip.process(columns, 0.0)
+        found = b"".join(pieces[1] for pieces in columns.fragments)
+        assert (json.loads(b"{" + found[1:] + b"}")["client"] if found else None) == expected
+        assert columns.odd == ({1} if is_odd else set())
+
+
 @given(octets=st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), max_size=60))
 @settings(max_examples=50, deadline=None)
 def test_geoip_says_of_a_network_what_it_says_of_each_address_in_it(octets: list[tuple[int, int]]) -> None:
@@ -323,13 +386,24 @@ def test_geoip_refuses_a_broken_database_even_when_it_is_optional() -> None:
 
 def test_geoip_refuses_a_database_of_a_kind_without_places() -> None:
     """The message names the kind, the place in the list and what would do."""
-    with pytest.raises(ComponentError, match="GeoIP2-Anonymous-IP") as refused:
-        stage(CITY, str(DATA / "GeoIP2-Anonymous-IP-Test.mmdb"))
+    shelf = Shelf(city=Fake("GeoIP2-City", {}), speed=Fake("GeoIP2-Connection-Type", {}))
+    with pytest.raises(ComponentError, match="speed is a GeoIP2-Connection-Type database") as refused:
+        stage("city", "speed", resources=shelf)
     assert "databases.1" == refused.value.field
     assert "City" in refused.value.hint
 
 
-@pytest.mark.parametrize(("name", "value"), [("target", "client.geo"), ("target", ""), ("cache_max", 1), ("databases", [])])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("target", "client.geo"),
+        ("target", ""),
+        ("cache_max", 1),
+        ("databases", []),
+        ("forwarded", "xff"),
+        ("trusted", [Network("10.0.0.0/8")]),
+    ],
+)
 def test_geoip_refuses_a_setting_that_cannot_work(name: str, value: Any) -> None:
     """The error points at the setting."""
     settings_: dict[str, Any] = {"field": "client_ip", "databases": [FilePath(CITY)], name: value}
@@ -339,9 +413,9 @@ def test_geoip_refuses_a_setting_that_cannot_work(name: str, value: Any) -> None
 
 
 def test_geoip_splices_under_the_target_it_is_given() -> None:
-    """`target: source` makes `source.ip`, and says so in `adds`."""
+    """`target: source` makes `source.ip`, and says in `adds` what it puts there."""
     geoip = stage(target="source")
-    assert ("source",) == tuple(geoip.adds)
+    assert {"source.ip", "source.geo", "source.as", "source.anonymous", "source.address_class"} == set(geoip.adds)
     assert fragment(geoip, "10.0.0.1") == b',"source":{"ip":"10.0.0.1","address_class":"private"}'
 
 

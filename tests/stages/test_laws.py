@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from shipper.config import find
 from shipper.config.condition import Condition
-from shipper.config.fields import Duration, FilePath, Rate, Size
+from shipper.config.fields import Duration, FilePath, Network, Rate, Size
 from shipper.model.columns import Columns
 from shipper.stages.geoip import Geoip
 from shipper.stages.summary import Summary
 from shipper.stages.throttle import Throttle
 from tests.kit import laws
 
-FIELDS = ("level", "service", "client_ip", "client")
+FIELDS = ("level", "service", "client_ip", "client", "client.ip", "x_forwarded_for")
 
 
 class OneAddress:
@@ -27,6 +27,7 @@ class OneAddress:
 
     kind = "GeoLite2-City"
     generation = 1
+    built_at = 0
 
     def find(self, address: str) -> tuple[Mapping[str, Any] | None, int]:
         """A place for 81.2.69.142."""
@@ -45,7 +46,7 @@ class OneTable:
 
 def geoip(**settings_: Any) -> Geoip:
     """A geoip stage over the table."""
-    return Geoip(Geoip.Config(field="client_ip", databases=[FilePath("city.mmdb")], **settings_), OneTable())
+    return Geoip(Geoip.Config(**{"field": "client_ip", "databases": [FilePath("city.mmdb")], **settings_}), OneTable())
 
 
 def throttle(**settings_: Any) -> Throttle:
@@ -105,6 +106,9 @@ class Forgetful(Throttle):
 STAGES = {
     "geoip": lambda: geoip(),
     "geoip, small cache": lambda: geoip(cache_max=2, target="source"),
+    "geoip, beside the address": lambda: geoip(field="client.ip"),
+    "geoip, behind proxies": lambda: geoip(forwarded="x_forwarded_for", trusted=[Network("0.0.0.0/1"), Network("fe80::/10")]),
+    "geoip, behind proxies that log no peer": lambda: geoip(field=None, forwarded="x_forwarded_for", trusted=[Network("::/0")]),
     "throttle": lambda: throttle(),
     "throttle, by key": lambda: throttle(key=["service", "client_ip"], when=Condition({"level": "ERROR"})),
     "throttle, small table": lambda: throttle(key=["client_ip"], keys_max=2, period=Duration(1)),
