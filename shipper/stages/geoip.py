@@ -103,6 +103,15 @@ class Geoip:
         cache_max: int = 65_536
         """Addresses remembered, 0.2 kB each (13 MB when full); one that is not costs 2 to 13 us. When full, those not seen for the longest half are forgotten."""
 
+    example = """
+stages:
+  - geoip:
+      field: remote_addr
+      databases: [GeoLite2-City.mmdb, GeoLite2-ASN.mmdb]
+      forwarded: x_forwarded_for
+      trusted: [10.0.0.0/8]
+"""
+
     def __init__(self, config: Config, resources: Resources) -> None:
         """Open the databases. Raises ComponentError for one that is missing, broken or of a kind without places."""
         _refuse_unusable(config)
