@@ -21,6 +21,7 @@ import msgspec
 
 from shipper.source.events import Got, Open, Opened, OpenFailed, Read, ReadFailed
 from shipper.source.identity import GUARD_BYTES, HEAD_BYTES, digest, guard_size
+from shipper.source.names import unpacked
 
 if TYPE_CHECKING:
     from shipper.source.known import Known, Stream, Table
@@ -57,7 +58,7 @@ class Finding(msgspec.Struct):
     errno: int = 0
     reason: str = ""
     proof: tuple[int, bytes] | None = None
-    """Of a new file longer than its fingerprint: its size and the guard of its end."""
+    """Of a file longer than its fingerprint of which nothing was settled: its size and the guard of its end."""
 
 
 Question: TypeAlias = Open | Read
@@ -146,9 +147,11 @@ def _judge(known: Known, head: bytes, table: Table) -> Steps:
         return Finding(known, Verdict.SAME if same else Verdict.REPLACED, head)
     if not head:
         return Finding(known, Verdict.TORN if known.torn else Verdict.EMPTY)
-    for stream in table.candidates(known, head, size):
+    waits = known.torn and not known.final and table.lies_at(unpacked(known.path))  # its plain file has more of it
+    for stream in () if waits else table.candidates(known, head, size):
         if (yield from _proves(known, stream)):
-            return Finding(known, Verdict.RESUMED, head, stream)
+            asks = not known.packed and stream.proof() is None  # its fingerprint, now longer, may be a common header
+            return Finding(known, Verdict.RESUMED, head, stream, proof=(yield from _last_bytes(known, head)) if asks else None)
     twin = yield from _twin(known, head, table)
     if twin is not None:
         return twin
@@ -282,8 +285,9 @@ def _read(known: Known, offset: int, size: int) -> Generator[Question, Answer, t
             raise _FailedError(answer.errno)
         assert isinstance(answer, Got)
         size_now = answer.size_now
-        known.whole, known.torn, known.deleted = answer.whole, answer.torn, answer.nlink == 0
-        if known.packed and (known.whole or known.torn):
+        known.whole, known.deleted = answer.whole, answer.nlink == 0
+        known.torn = answer.torn or (known.torn and not answer.whole)  # a read that does not reach the end cannot tell
+        if known.packed and (answer.whole or answer.torn):
             known.size = size_now
         data += answer.data
         if not answer.data or offset + len(data) >= size_now:

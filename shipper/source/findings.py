@@ -101,7 +101,7 @@ class Findings:
         if cause in ("truncated", "replaced") and known.whole and known.size < stream.size and not stream.ended:
             situation.say(Lost(stream.id, stream.size - max(known.size, stream.next_offset), cause))
         known.copied, known.home = None, stream.home
-        stream.print = Fingerprint(finding.head)
+        stream.print, stream.first_end = Fingerprint(finding.head), finding.proof or stream.first_end
         situation.table.bind(known, stream)
         if situation.table.listed_at(family(known.path)) is not None:
             situation.table.stray(known, stream)
@@ -268,8 +268,7 @@ class Findings:
             closed = situation.reading.shed()
             situation.say(Note("handles", known.path, {"errno": errno, "closed": closed}))
         situation.reading.hold_off(known, errno, situation.now, finding.reason)
-        if known.stream is None or known.stream.ended:
-            situation.blocked.add(known)
+        situation.blocked.add(known)  # also one with a stream: its inode may have been used again
 
     def give_up(self, known: Known, errno: int, left: int) -> None:
         """Nothing more can be read of a compressed file: it is a bomb, or cannot be decoded. `left`: bytes of it not decoded."""

@@ -428,7 +428,8 @@ class Table:
             return
         unseen = (other is not None or live in self.latest) and self.listed_at(live) is None
         if unseen or (other is not None and other is not known and other.stream is None):
-            entry = (stream, float("inf") if unseen else known.mtime_s)
+            is_dated = known.packed or known.size == known.disk_size  # its last change is the one listed
+            entry = (stream, known.mtime_s if is_dated and not unseen else float("inf"))
             self.strays[live] = [*self.strays.get(live, [])[1 - KIN :], entry]
 
     def copies_of(self, known: Known, head: bytes) -> Iterator[Stream]:
@@ -453,9 +454,8 @@ class Table:
 
     def found_beside(self, path: str) -> Iterator[Known]:
         """Files outside the globs in the directory of `path`."""
-        for key in tuple(self.beside.get(split(path)[0], ())):
-            if key in self.files:
-                yield self.files[key]
+        keys = tuple(self.beside.get(split(path)[0], ()))
+        yield from (self.files[key] for key in keys if key in self.files)
 
     def surplus(self) -> Iterable[Known]:
         """Files to forget so that the bound holds: ended ones, oldest first."""
