@@ -180,13 +180,20 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     reads = [*stamp_fields, *asked]
     decoders: list[Decoder] = [faults.make(source.decode, reads, tuple(adds), spare) for source in pipeline.sources]
     faults.check()
-    gate = make_gate(pipeline, surroundings, {name: pattern for one in decoders for name, pattern in one.guards.items()})
+    guarding = (*(stage for _, stage in stages if hasattr(stage, "guards")), *decoders)
+    gate = make_gate(pipeline, surroundings, {name: pattern for one in guarding for name, pattern in one.guards.items()})
     log.write("debug", "redaction gate ready", engine=gate.engine, rules=len(gate.rules))
     tell(tables)
     added = tuple(dict.fromkeys(name for source in pipeline.sources for name in getattr(source.component.factory, "adds", ())))
     timeline = _timeline(pipeline.timestamp)
     datings = [
-        Dating(stamp_fields, surroundings.hash_key if (source.id or pipeline.id) == "content" else None, added, timeline)
+        Dating(
+            stamp_fields=stamp_fields,
+            content_key=surroundings.hash_key if (source.id or pipeline.id) == "content" else None,
+            objects=added,
+            adds=tuple(adds),
+            timeline=timeline,
+        )
         for source in pipeline.sources
     ]
     return Parts(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
 from operator import eq
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +21,7 @@ import msgspec
 from shipper.decode import timestamp
 from shipper.encode import document, index
 from shipper.model.batch import split_rows
+from shipper.model.columns import OURS
 
 if TYPE_CHECKING:
     from shipper.model.batch import Batch, SafeBatch
@@ -77,6 +79,8 @@ class Dating(msgspec.Struct, frozen=True):
     """Members that the source adds, objects in every document."""
     timeline: timestamp.Timeline | None = None
     """How the pipeline's times are written, where a decoder does not know it better."""
+    adds: Sequence[str] = ()
+    """All that frames, sources and stages add, by dotted name."""
 
 
 class Outcome(msgspec.Struct):
@@ -112,7 +116,10 @@ class Chain:
         self.gate = gate
         self._decoder = decoder
         self._stages = tuple(stages)
-        self._adds = frozenset((*dating.objects, *(name.partition(".")[0] for _, stage in stages for name in stage.adds)))
+        added = [name for _, stage in stages for name in stage.adds if name not in getattr(stage, "scalars", ())]
+        self._adds = frozenset((*dating.objects, *(name.partition(".")[0] for name in added)))
+        self._ours = OURS.union(dating.objects, dating.adds, *(stage.adds for _, stage in stages))
+        self._asked = frozenset(router.reads).union(*(getattr(stage, "reads", ()) for _, stage in stages))
         self._router = router
         self._stamp_fields, self._content_key = tuple(dating.stamp_fields), dating.content_key
         self._timeline = decoder.timeline or dating.timeline or timestamp.Timeline()
@@ -135,7 +142,8 @@ class Chain:
         extras = self._extras.all(batch.extras)
         lap("redact")
         columns = self._decoder.decode(safe)
-        columns.ids, columns.tags = ids, tags
+        columns.ids, columns.tags, columns.path = ids, tags, batch.stream.path
+        columns.asked, columns.ours, columns.marks, columns.changed = self._asked, self._ours, safe.marks, safe.changed
         for name, value in batch.stream.told.items():
             columns.fields[name] = [value] * columns.count
         columns.fields["shipper.tag"] = tags or [None] * columns.count  # never what a record itself says there
@@ -154,8 +162,7 @@ class Chain:
         assembly = document.Assembly(batch.stream, columns, names, stamps, self._adds)
         payload = assembly.payload(ticket)
         lap("encode")
-        flagged = Counter(name.partition(":")[0] for names_of in columns.flags.values() for name in names_of)
-        return Outcome(payload, columns.dropped, columns.held, columns.seconds[-1], safe.masked, flagged, errors)
+        return Outcome(payload, columns.dropped, columns.held, columns.seconds[-1], safe.masked, _flagged(columns), errors)
 
     def _run_stages(self, columns: Columns, now: float, lap: Lap) -> list[tuple[str, str]]:
         errors = []
@@ -190,6 +197,14 @@ class Chain:
             return None
         columns.odd.update(row for row, value in enumerate(own) if value is not None)
         return times.stamps
+
+
+def _flagged(columns: Columns) -> Counter[str]:
+    """Rows by flag, without the values of flags that have one."""
+    flagged: Counter[str] = Counter()
+    for name, count in Counter(chain.from_iterable(columns.flags.values())).items():
+        flagged[name.partition(":")[0]] += count
+    return flagged
 
 
 def content_ids(batch: Batch, key: bytes) -> list[bytes]:

@@ -32,7 +32,7 @@ import msgspec
 from shipper.config.fields import ComponentConfig
 from shipper.decode.decoder import RESERVED
 from shipper.model.batch import split_lines
-from shipper.model.columns import Columns, Values
+from shipper.model.columns import Columns, Values, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -266,15 +266,6 @@ def _dotted(member: str, adds: Sequence[str]) -> bytes:
     if member in adds or not inner:
         return re.escape(member.encode()) + rb"\."
     return re.escape(member.encode()) + rb"\.(?:%b)" % b"|".join(re.escape(name.partition(".")[0].encode()) for name in inner)
-
-
-def within(value: object, path: Sequence[str]) -> object:
-    """Reach into nested objects; None where the way ends."""
-    for step in path:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(step)
-    return value
 
 
 _PLACE = re.compile(r"\(byte \d+\)|`\w+`")

@@ -20,9 +20,9 @@ them. No Python statement per row.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
-from itertools import chain, compress
+from itertools import chain, compress, repeat
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,8 +43,10 @@ _LOG_ONLY = b',"log":{"offset":'
 _END = b"}\n"
 _OBJECTS = ("log", "host", "shipper")
 """Members of ours that are objects in every index."""
-_ALIKE = ("redacted", "stage_error")
+_ALIKE = ("redacted", "stage_error", "unconverted")
 """Flags that a row may have several times, with other values."""
+_NUMBERS = frozenset(("sample_rate",))
+"""Flags whose value is a number."""
 _NULL = msgspec.Raw(b"null")
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -84,7 +86,7 @@ class Assembly:
         self._stamps = stamps
         self._fragments: list[_Piece] = [*columns.fragments]
         if columns.flags or columns.tags is not None:
-            self._fragments.append(_flag_fragments(columns.flags, columns.tags or [""] * columns.count))
+            self._fragments.append(_flag_fragments(columns.flags, columns.tags, columns.count))
 
     def payload(self, ticket: int) -> Payload:
         """Make the payload of all rows that are neither dropped nor held."""
@@ -174,20 +176,30 @@ class _TagFragments(dict[str, bytes]):
         return self[tag]
 
 
-def _flag_fragments(flags: Mapping[int, tuple[str, ...]], tags: Sequence[str]) -> list[bytes]:
-    """`,"shipper":{...}` of rows with flags or a tag. A flag `name:value` is a member, others stand in `shipper.flags`."""
-    fragments = list(map(_TagFragments().__getitem__, tags))
-    for row, names in flags.items():
-        found: dict[str, Any] = {"tag": tags[row]} if tags[row] else {}
-        for name in names:
-            key, colon, value = name.partition(":")
-            if key in _ALIKE:
-                found.setdefault(key, []).append(value)
+class _FlagFragments(dict[tuple[str, tuple[str, ...]], bytes]):
+    """A tag (or an empty text) and flags -> their fragment. A flag `name:value` is a member, others stand in `shipper.flags`."""
+
+    def __missing__(self, key: tuple[str, tuple[str, ...]]) -> bytes:
+        tag, flags = key
+        found: dict[str, Any] = {"tag": tag} if tag else {}
+        for flag in flags:
+            name, colon, value = flag.partition(":")
+            if name in _ALIKE:
+                found.setdefault(name, []).append(value)
             elif colon:
-                found[key] = value
+                found[name] = json.loads(value) if name in _NUMBERS else value
             else:
-                found.setdefault("flags", []).append(name)
-        fragments[row] = b',"shipper":' + json.dumps(found, ensure_ascii=False).encode()
+                found.setdefault("flags", []).append(flag)
+        self[key] = b',"shipper":' + json.dumps(found, ensure_ascii=False).encode()
+        return self[key]
+
+
+def _flag_fragments(flags: Mapping[int, tuple[str, ...]], tags: Sequence[str] | None, count: int) -> list[bytes]:
+    """`,"shipper":{...}` of rows with flags or a tag. Few combinations are many rows': each is written once a batch."""
+    fragments = [b""] * count if tags is None else list(map(_TagFragments().__getitem__, tags))
+    its_tags = repeat("") if tags is None else map(tags.__getitem__, flags)
+    made = map(_FlagFragments().__getitem__, zip(its_tags, flags.values(), strict=False))
+    deque(map(fragments.__setitem__, flags, made), maxlen=0)
     return fragments
 
 
@@ -213,11 +225,13 @@ def _collides(name: str, value: msgspec.Raw, added: Members, objects: Collection
     """Whether a record's member cannot stand beside ours. Null says nothing, and gives way."""
     if value == _NULL:
         return False
-    if name in added:
-        return value != added[name] and not (_is_object(value) and _is_object(added[name]))
+    if name in added and value != added[name] and not (_is_object(value) and _is_object(added[name])):
+        return True
     dotted = [ours.removeprefix(f"{name}.").split(".") for ours in added if ours.startswith(f"{name}.")]
     if dotted and any(_reaches(value, path) for path in dotted):
         return True
+    if name in added:
+        return False
     if name in objects:
         return not _is_object(value)
     outer, dot, rest = name.partition(".")

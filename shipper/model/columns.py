@@ -8,11 +8,13 @@ RULES
   nothing. It may be spliced in pieces, one after the other, so that rows can share the longer ones. Its key is declared in the stage's `adds`; a record that has that key already went through `decode` with its own
   value moved to `shipper.record.<key>`, so a splice never makes a duplicate key.
 - A row may be dropped (or held) by one stage only: the first wins. Later stages still see it, and may skip it.
+- Who exchanges rows keeps the columns in `asked` right, and marks rows odd that got a member which documents have from us (`ours`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Protocol
 
 Values = Sequence[object]
@@ -28,10 +30,16 @@ class Held(Protocol):
     """The index name of the first held row; the chain sets it once routing is done."""
 
 
+OURS = frozenset(("@timestamp", "log.offset", "log.file", "host.name", "shipper"))
+"""What every document gets from us."""
+
+
 class Columns:
     """One batch, decoded as far as the configuration asks."""
 
     __slots__ = (
+        "asked",
+        "changed",
         "count",
         "dropped",
         "fields",
@@ -39,8 +47,11 @@ class Columns:
         "fragments",
         "held",
         "ids",
+        "marks",
         "masks",
         "odd",
+        "ours",
+        "path",
         "rows",
         "seconds",
         "stamped",
@@ -53,6 +64,16 @@ class Columns:
     def __init__(self, stream_id: str, rows: list[bytes], fields: dict[str, Values]) -> None:
         """Take the rows (each a JSON object without its last brace) and the declared columns."""
         self.stream_id = stream_id
+        self.path = ""
+        """The redacted path of the stream; the chain fills it in, and the three that follow."""
+        self.asked: Collection[str] = ()
+        """All columns that stages and routes may ask for."""
+        self.ours: Collection[str] = OURS
+        """All members that documents get from us, by dotted name."""
+        self.marks: Collection[str] | None = None
+        """Guards of decoders and stages that fired in the batch before redaction, see `stages/stage.py`; None: nobody knows."""
+        self.changed: Collection[int] = ()
+        """Rows that redaction changed after the guards saw them."""
         self.rows = rows
         self.count = len(rows)
         self.fields = fields
@@ -88,9 +109,12 @@ class Columns:
         self.masks.clear()
 
     def rewrite(self, rows: list[bytes]) -> None:
-        """Exchange the rows, one for one. The caller adds to `odd` those that now have a member of ours, or none at all."""
+        """Exchange the rows, one for one. The caller adds to `odd` those that now have a member of ours, or none at all.
+
+        What guards said of the rows before holds no longer, unless the caller knows and sets `marks` again.
+        """
         assert len(rows) == self.count
-        self.rows = rows
+        self.rows, self.marks = rows, None
 
     def splice(self, fragments: Sequence[bytes] | bytes) -> None:
         """Append one fragment, or a piece of one, a row: a list of `count` items, which is kept, or one for all rows."""
@@ -105,8 +129,47 @@ class Columns:
         if row not in self.held:
             self.dropped.setdefault(row, reason)
 
+    def drop_where(self, mask: Iterable[object], reason: str) -> None:
+        """Mark the rows dropped whose item in `mask` is true, unless another stage did before: many rows in one call."""
+        rows = dict.fromkeys(compress(range(self.count), mask), reason)
+        if self.dropped:
+            rows.update(self.dropped)
+        for row in self.held:
+            rows.pop(row, None)
+        self.dropped = rows
+
+    def flag(self, rows: Iterable[int], name: str) -> None:
+        """Add a flag to the rows; `name:value` becomes the member `name` of `shipper`."""
+        flags: dict[int, tuple[str, ...]] = dict.fromkeys(rows, (name,))
+        for row in flags.keys() & self.flags.keys() if self.flags else ():
+            flags[row] = (*self.flags[row], name)
+        self.flags.update(flags)
+
     def hold(self, row: int, held: Held) -> None:
         """Mark a row held back: it is not shipped, and settles when the document that stands for it does."""
         assert row not in self.dropped
         assert row not in self.held
         self.held[row] = held
+
+
+def reach(record: Mapping[str, object], name: str) -> object:
+    """The value that a column `name` has for a record: that of the member `a.b`, or else of `b` in the object `a`."""
+    own = record.get(name)
+    if own is not None or "." not in name:
+        return own
+    outer, *path = name.split(".")
+    return within(record.get(outer), path)
+
+
+def within(value: object, path: Sequence[str]) -> object:
+    """Reach into nested objects; None where the way ends."""
+    for step in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(step)
+    return value
+
+
+def meet(one: str, other: str) -> bool:
+    """Whether two dotted names are the same member, or one lies in the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")

@@ -41,7 +41,15 @@ class Resources(Protocol):
 
 
 class Stage(Protocol):
-    """What the chain asks of a stage. Made once per pipeline from its `Config`; called once a batch, in the chain's thread."""
+    """What the chain asks of a stage. Made once per pipeline from its `Config`; called once a batch, in the chain's thread.
+
+    A stage may have, besides what stands here,
+    - `scalars`: those of `adds` that are no objects. A record's own scalar of that name stays where none was spliced.
+    - `changes`: members of records that it exchanges, by dotted name; `*` means any.
+    - `guards`: name -> pattern. The gate looks for them on its way, which costs a tenth of looking by oneself; those that fired in
+      the batch are named in `columns.marks`. Rows in `columns.changed` were changed after that.
+    - `due`, `flush` and `deadline`, where it holds rows: see `summary.py`.
+    """
 
     reads: Sequence[str]
     """Fields it wants as columns. Dotted names reach into objects."""

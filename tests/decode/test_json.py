@@ -277,3 +277,15 @@ def test_flags_of_the_frame_stand_before_those_of_the_decoder() -> None:
     columns = decoder().decode(PlainGate(decoder().guards).admit(batch))
     assert columns.flags == {0: ("truncated", "parse_error:Input data was truncated"), 1: ("invalid_utf8",)}
     assert columns.stream_id == STREAM.id
+
+
+def test_dotted_names_beside_our_objects_are_odd_only_where_something_adds_them() -> None:
+    """`host.ip` stands beside the object `host`, unless a stage splices it; so does `log.level` beside `log`."""
+    found = [b'{"host.ip":"192.0.2.1"}', b'{"host.id":7}', b'{"log.level":"x"}', b'{"host.name":"x"}']
+
+    def odd(*adds: str) -> set[int]:
+        made = Json(Json.Config(), ["level"], adds)
+        return made.decode(PlainGate(made.guards).admit(batch_of(found))).odd
+
+    assert odd() == {3}
+    assert odd("host.ip", "host.os.type", "log.origin") == {0, 3}

@@ -33,6 +33,8 @@ flags = st.sampled_from(
         ("truncated", "partial"),
         ("parse_error:not JSON",),
         ("redacted:password", "redacted:token", "stage_error:a", "stage_error:b"),
+        ("sample_rate:10", "unconverted:status", "unconverted:bytes"),
+        ("sample_rate:3.33333", "late"),
     ]
 )
 
@@ -48,10 +50,10 @@ def flags_member(found: tuple[str, ...]) -> dict[str, Any]:
     member: dict[str, Any] = {}
     for flag in found:
         key, colon, value = flag.partition(":")
-        if key in ("redacted", "stage_error"):
+        if key in ("redacted", "stage_error", "unconverted"):
             member.setdefault(key, []).append(value)
         elif colon:
-            member[key] = value
+            member[key] = float(value) if key == "sample_rate" else value
         else:
             member.setdefault("flags", []).append(flag)
     return {"shipper": member} if member else {}

@@ -1,49 +1,80 @@
-"""Columns: what stages may do to rows."""
+"""Columns: what stages mark in one call for many rows, and how names reach into records."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shipper.model.columns import Columns
+from shipper.model.columns import Columns, meet, reach
+
+COUNT = 6
+masks = st.lists(st.booleans(), min_size=COUNT, max_size=COUNT)
 
 
-class OneHeld:
-    """Stands for held rows."""
+class Holding:
+    """What a row is held for."""
 
+    reason = "throttled"
     index: bytes | None = None
 
 
-def columns() -> Columns:
-    """Three rows."""
-    return Columns("s", [b"{", b"{", b"{"], {"level": ["a", None, 1]})
+def empty() -> Columns:
+    """A batch without columns."""
+    return Columns("s" * 22, [b"{"] * COUNT, {})
 
 
-def test_the_first_stage_wins_when_a_row_is_dropped_twice() -> None:
-    """The reason stays; a held row is not dropped any more."""
-    found = columns()
-    held = OneHeld()
-    found.drop(0, "first")
-    found.drop(0, "second")
-    found.hold(1, held)
-    found.drop(1, "late")
-    assert found.dropped == {0: "first"}
-    assert found.held == {1: held}
+@given(first=masks, second=masks, held=st.sets(st.integers(0, COUNT - 1)))
+def test_drop_where_marks_what_drop_marks_row_by_row(first: list[bool], second: list[bool], held: set[int]) -> None:
+    """The first reason stays, and what is held is not dropped."""
+    at_once, one_by_one = empty(), empty()
+    for row in held:
+        at_once.hold(row, Holding())
+        one_by_one.hold(row, Holding())
+    for mask, reason in ((first, "one"), (second, "two")):
+        at_once.drop_where(mask, reason)
+        for row, chosen in enumerate(mask):
+            if chosen:
+                one_by_one.drop(row, reason)
+    assert at_once.dropped == one_by_one.dropped
 
 
-@pytest.mark.parametrize("how", ["dropped", "held"])
-def test_holding_a_row_is_refused_when_another_stage_decided_on_it(how: str) -> None:
-    """A row that was counted by two summaries, or dropped and held, would be settled twice."""
-    found = columns()
-    if how == "dropped":
-        found.drop(2, "x")
-    else:
-        found.hold(2, OneHeld())
-    with pytest.raises(AssertionError):
-        found.hold(2, OneHeld())
+def test_flag_adds_to_the_flags_that_a_row_has() -> None:
+    """In order, other rows untouched."""
+    columns = empty()
+    columns.flags = {0: ("a",), 1: ("b",)}
+    columns.flag([1, 2], "c")
+    columns.flag([], "d")
+    assert columns.flags == {0: ("a",), 1: ("b", "c"), 2: ("c",)}
 
 
-def test_a_column_is_refused_when_nobody_declared_it() -> None:
-    """An undeclared field is a bug of the stage, not an empty column."""
-    assert columns().column("level") == ["a", None, 1]
-    with pytest.raises(KeyError):
-        columns().column("service")
+def test_what_guards_said_holds_no_longer_when_rows_are_exchanged() -> None:
+    """A stage that writes rows may write what they looked for."""
+    columns = empty()
+    columns.marks = frozenset(("escapes",))
+    columns.rewrite([b'{"a":1'] * COUNT)
+    assert columns.marks is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("a", {"b": {"c": 1}, "n": None}), ("a.b", {"c": 1}), ("a.b.c", 1), ("a.n", None), ("a.x.y", None), ("d.e", 2), ("f.g", 3),
+        ("d", 5), ("d.x", None), ("h.i", 4), ("missing", None), ("missing.too", None),
+    ],
+)  # fmt: skip
+def test_a_name_reaches_a_member_of_its_own_spelling_or_into_objects(name: str, value: object) -> None:
+    """As decoders make columns; a null in the way is as nothing."""
+    record: dict[str, object] = {
+        "a": {"b": {"c": 1}, "n": None}, "d.e": 2, "d": 5, "f": {"g": 3}, "f.g": None, "h": {"i": 5}, "h.i": 4,
+    }  # fmt: skip
+    assert reach(record, name) == value
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [("a", "a", True), ("a", "a.b", True), ("a.b", "a", True), ("a.b", "a.c", False), ("ab", "a", False), ("a.b", "a.bc", False)],
+)
+def test_names_meet_when_one_is_the_other_or_lies_in_it(one: str, other: str, together: bool) -> None:
+    """By whole steps."""
+    assert meet(one, other) is together

@@ -14,7 +14,9 @@ from shipper.config import find
 from shipper.config.condition import Condition
 from shipper.config.fields import Duration, FilePath, Network, Rate, Size
 from shipper.model.columns import Columns
+from shipper.stages.filter import Filter
 from shipper.stages.geoip import Geoip
+from shipper.stages.sample import Sample
 from shipper.stages.summary import Summary
 from shipper.stages.throttle import Throttle
 from tests.kit import laws
@@ -47,6 +49,11 @@ class OneTable:
 def geoip(**settings_: Any) -> Geoip:
     """A geoip stage over the table."""
     return Geoip(Geoip.Config(**{"field": "client_ip", "databases": [FilePath("city.mmdb")], **settings_}), OneTable())
+
+
+def sample(**settings_: Any) -> Sample:
+    """A sample that keeps every third."""
+    return Sample(Sample.Config(**{"rate": 3.0, **settings_}), OneTable())
 
 
 def throttle(**settings_: Any) -> Throttle:
@@ -104,11 +111,16 @@ class Forgetful(Throttle):
 
 
 STAGES = {
+    "filter": lambda: Filter(Filter.Config(keep=Condition({"level": "ERROR"})), OneTable()),
+    "filter, drop": lambda: Filter(Filter.Config(drop=Condition({"has": ["service", "client"]}), reason="x"), OneTable()),
     "geoip": lambda: geoip(),
     "geoip, small cache": lambda: geoip(cache_max=2, target="source"),
     "geoip, beside the address": lambda: geoip(field="client.ip"),
     "geoip, behind proxies": lambda: geoip(forwarded="x_forwarded_for", trusted=[Network("0.0.0.0/1"), Network("fe80::/10")]),
     "geoip, behind proxies that log no peer": lambda: geoip(field=None, forwarded="x_forwarded_for", trusted=[Network("::/0")]),
+    "sample": lambda: sample(),
+    "sample, by key": lambda: sample(key=["service", "client_ip"], when=Condition({"level": "ERROR"})),
+    "sample, protected": lambda: sample(rate=0.5, key=["level"], protect=Condition({"service": "api"})),
     "throttle": lambda: throttle(),
     "throttle, by key": lambda: throttle(key=["service", "client_ip"], when=Condition({"level": "ERROR"})),
     "throttle, small table": lambda: throttle(key=["client_ip"], keys_max=2, period=Duration(1)),
