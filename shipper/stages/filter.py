@@ -30,9 +30,6 @@ class Filter:
 
     Dropped records are settled and counted in the account, `dropped: {health_check: 1200}`; they never reach an index. What comes
     after the filter in the pipeline still costs something for them: put filters first.
-
-        - filter: {drop: {path: [/health, /ready]}, reason: health_check}
-        - filter: {keep: {has: message}}
     """
 
     class Config(ComponentConfig, frozen=True, kw_only=True):
@@ -44,6 +41,11 @@ class Filter:
         """Records that are dropped; all others go on."""
         reason: str = "filtered"
         """What they are counted as: lowercase letters, digits and `_`, at most 40."""
+
+    example = """
+- filter: {drop: {path: [/health, /ready]}, reason: health_check}
+- filter: {keep: {has: message}}
+"""
 
     def __init__(self, config: Config, resources: Resources) -> None:  # noqa: ARG002  part of the contract
         """Raises ComponentError for settings that say nothing, or two things."""

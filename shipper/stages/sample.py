@@ -46,9 +46,6 @@ class Sample:
 
     The others are dropped and counted in the account as `sampled`. Records that are kept have `shipper.sample_rate`: sum it up
     instead of counting documents. Errors are best left out of it with `protect`.
-
-        - sample: {rate: 10, when: {level: [DEBUG, INFO]}}
-        - sample: {rate: 0.25, key: [trace.id], protect: {level: [ERROR, CRITICAL]}}
     """
 
     class Config(ComponentConfig, frozen=True, kw_only=True):
@@ -62,6 +59,11 @@ class Sample:
         """Which records are sampled; all others pass. Without it all are."""
         protect: Condition | None = None
         """Records that always pass."""
+
+    example = """
+- sample: {rate: 10, when: {level: [DEBUG, INFO]}}
+- sample: {rate: 0.25, key: [trace.id], protect: {level: [ERROR, CRITICAL]}}
+"""
 
     def __init__(self, config: Config, resources: Resources) -> None:  # noqa: ARG002  part of the contract
         """Raises ComponentError for a rate that is none."""
