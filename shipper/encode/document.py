@@ -211,7 +211,9 @@ def merge(own: bytes, ours: bytes, objects: Collection[str] = _OBJECTS) -> bytes
     added = _MEMBERS.decode(b"{" + ours.lstrip(b",").removesuffix(_END) + b"}")
     try:
         record = _MEMBERS.decode(own + b"}")
-        moved = {name: record.pop(name) for name in list(record) if _collides(name, record[name], added, objects)}
+        watched = {*objects, *added, *(name.partition(".")[0] for name in added)}
+        near = [name for name in record if name in watched or "." in name]  # no other can collide, and most are none of these
+        moved = {name: record.pop(name) for name in near if _collides(name, record[name], added, objects)}
         document = _joined(record, added)
     except (msgspec.DecodeError, RecursionError):
         text = {"message": _raw((own + b"}").decode("utf-8", "replace"))}

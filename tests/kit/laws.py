@@ -45,6 +45,7 @@ hostile = st.one_of(
     st.lists(st.integers() | st.text(max_size=3), max_size=3),
     st.dictionaries(st.text(max_size=3), st.none() | st.integers(), max_size=3),
     addresses,
+    st.sampled_from(["curl/8.5.0", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"]),
 )
 """Any value a decoded field may have."""
 

@@ -17,6 +17,7 @@ from shipper.model.errors import ComponentError
 from shipper.stages.address import parsed_address
 from shipper.stages.geoip import Geoip, MissingTableError
 from tests.kit import laws
+from tests.stages.in_chain import shipped
 
 CITY, ASN, COUNTRY = "GeoLite2-City-Test.mmdb", "GeoLite2-ASN-Test.mmdb", "GeoLite2-Country-Test.mmdb"
 DATA = Path(__file__).parents[1] / "data" / "geoip"
@@ -335,6 +336,31 @@ def test_geoip_leaves_an_address_where_it_stands_and_puts_the_rest_beside_it(val
         found = b"".join(pieces[1] for pieces in columns.fragments)
         assert (json.loads(b"{" + found[1:] + b"}")["client"] if found else None) == expected
         assert columns.odd == ({1} if is_odd else set())
+
+
+@pytest.mark.parametrize(
+    ("record", "expected", "is_odd"),
+    [
+        ({"client.ip": "10.0.0.1"}, {"client.ip": "10.0.0.1", "client": {"address_class": "private"}}, False),
+        (
+            {"client.ip": "10.0.0.1:80"},
+            {"client": {"ip": "10.0.0.1", "address_class": "private"}, "shipper": {"record": {"client.ip": "10.0.0.1:80"}}},
+            True,
+        ),
+        (
+            {"client": {"ip": "10.0.0.1", "port": 80}},
+            {"client": {"ip": "10.0.0.1", "port": 80, "address_class": "private"}},
+            True,
+        ),
+        ({"client.ip": "1.1.1.1"}, {"client.ip": "1.1.1.1"}, False),
+        ({"client.geo.name": "home", "client.ip": "1.1.1.1"}, {"client.geo.name": "home", "client.ip": "1.1.1.1"}, True),
+    ],
+)
+def test_document_has_an_address_once_beside_what_is_said_of_it(record: Any, expected: Any, is_odd: bool) -> None:
+    """`field: client.ip`: dotted as text formats write it, or within an object; only where it must, a record is taken apart."""
+    (document,), odd = shipped([("geoip", stage(field="client.ip"))], [record])
+    assert expected == {name: document[name] for name in document if name not in ("@timestamp", "log", "host")}
+    assert odd == is_odd
 
 
 @given(octets=st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), max_size=60))

@@ -19,9 +19,10 @@ from shipper.stages.geoip import Geoip
 from shipper.stages.sample import Sample
 from shipper.stages.summary import Summary
 from shipper.stages.throttle import Throttle
+from shipper.stages.user_agent import UserAgent
 from tests.kit import laws
 
-FIELDS = ("level", "service", "client_ip", "client", "client.ip", "x_forwarded_for")
+FIELDS = ("level", "service", "client_ip", "client", "client.ip", "x_forwarded_for", "user_agent")
 
 
 class OneAddress:
@@ -59,6 +60,11 @@ def sample(**settings_: Any) -> Sample:
 def throttle(**settings_: Any) -> Throttle:
     """A throttle that lets little through."""
     return Throttle(Throttle.Config(**{"rate": Rate(0.5), "burst": Size(1), **settings_}), OneTable())
+
+
+def user_agent(**settings_: Any) -> UserAgent:
+    """A user_agent stage."""
+    return UserAgent(UserAgent.Config(**settings_), OneTable())
 
 
 class Lawless:
@@ -125,6 +131,8 @@ STAGES = {
     "throttle, by key": lambda: throttle(key=["service", "client_ip"], when=Condition({"level": "ERROR"})),
     "throttle, small table": lambda: throttle(key=["client_ip"], keys_max=2, period=Duration(1)),
     "throttle, bytes": lambda: throttle(key=["level"], cost="bytes", burst=Size(30), protect=Condition({"service": "api"})),
+    "user_agent": lambda: user_agent(),
+    "user_agent, small cache": lambda: user_agent(field="user_agent", cache_max=2),
     "throttle, arrival": lambda: throttle(key=["service"], clock="arrival"),
 }
 
