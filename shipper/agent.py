@@ -25,11 +25,15 @@ from shipper.flow import Flow
 from shipper.inlets import Inlets
 from shipper.model.errors import ConfigError, Fault, HostError
 from shipper.progress import checkpoint
+from shipper.progress.ledger import Account
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shipper.config.fields import Address
     from shipper.config.pipeline import Pipeline
+    from shipper.edge.control import Control
+    from shipper.report import Report
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +44,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: float = 300.0
     from_start: bool = False
     state: str | None = None
+    control: Address | None = None
+    """Where to say how the agent is; None: nowhere."""
 
 
 class Steps:
@@ -64,22 +70,29 @@ class Agent:
         """Take checked pipelines; nothing is opened before `run`."""
         self.flows: list[Flow] = []
         self.ready = asyncio.Event()
+        self.control: Control | None = None
         self._pipelines, self._options, self._env = pipelines, options, env
         self._started_at = time.monotonic()
         self._stop_reason = ""
         self._steps = Steps() if env.get("SHIPPER_PROFILE_STEPS") else None
         self._stores: list[store.Store] = []
         self._inlets: list[Inlets] = []
+        self._report: Report | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Run until everything is done, or `stop`. Raises ConfigError or HostError for what cannot work."""
         try:
+            await self._open_control()
             await self._prepare_all()
             if self._options.once:
                 self.drain()
             if self._stop_reason:
                 self.stop(self._stop_reason)  # a signal came while nothing was there to be stopped
             self.ready.set()
+            if self._report is not None:
+                self._report.state = "stopping" if self._stop_reason else "ready"
+                self._watching = asyncio.create_task(self._report.watch_disks())
             await asyncio.gather(*(flow.run(patience_s=self._options.patience_s) for flow in self.flows))
         finally:
             if not self.ready.is_set():
@@ -89,6 +102,7 @@ class Agent:
                 inlets.stop()
             for held in self._stores:
                 held.close()
+            await self._close_control()
         if self.failure is not None:
             raise self.failure
 
@@ -106,6 +120,8 @@ class Agent:
         """Stop reading, deliver what is in flight, save, end."""
         log.write("info", "stopping", why=reason)
         self._stop_reason = reason
+        if self._report is not None:
+            self._report.state = "stopping"
         for flow in self.flows:
             flow.stop(reason)
 
@@ -123,6 +139,23 @@ class Agent:
     def _signalled(self, number: signal.Signals) -> None:
         asyncio.get_running_loop().remove_signal_handler(number)
         self.stop(number.name)
+
+    async def _open_control(self) -> None:
+        """Answer at the control address, from the start on. What it needs is imported here: a run without one does not pay."""
+        if self._options.control is None:
+            return
+        from shipper.edge.control import Control
+        from shipper.report import Report
+
+        self._report = Report(self.account)
+        self.control = Control(self._options.control, self._report.pages)
+        await self.control.open()
+
+    async def _close_control(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        if self.control is not None:
+            await self.control.close()
 
     async def _prepare_all(self) -> None:
         """Prepare every pipeline. Raises ConfigError with the faults of all of them, as `check` tells them."""
@@ -165,6 +198,8 @@ class Agent:
         self._inlets.append(inlets)
         flow.connect(inlets.all, outlet)
         await inlets.open(before)
+        if self._report is not None:
+            self._report.add(flow, parts, inlets.all, assembly.routes_of(pipeline), place)
         log.write("info", "pipeline started", pipeline=pipeline.name, output=output.destination, resumed=before is not None)
         return flow
 
@@ -193,7 +228,7 @@ class Agent:
 
     def account(self) -> dict[str, Any]:
         """The account of all pipelines together, as plain data."""
-        total: dict[str, Any] = {}
+        total: dict[str, Any] = msgspec.to_builtins(Account())
         for flow in self.flows:
             for name, value in msgspec.to_builtins(flow.ledger.account).items():
                 total[name] = (

@@ -15,6 +15,8 @@ import msgspec
 
 from shipper.chain import Chain, Dating, Lap, redacted, unmeasured
 from shipper.config import load
+from shipper.config.agent import AgentSettings
+from shipper.config.agent import load as load_agent
 from shipper.config.fields import FilePath
 from shipper.decode.timestamp import Timeline
 from shipper.edge import log, store
@@ -82,15 +84,28 @@ class _Faults:
             raise ConfigError(sorted(self.faults, key=lambda fault: (fault.place.line, fault.place.column)))
 
 
-def read_pipeline(path: str, env: Mapping[str, str]) -> Pipeline:
-    """Read and check a pipeline file; `-` is the built-in one that reads standard input. Raises ConfigError."""
-    if path == "-":
-        return load.load(_STDIN + (_TO_ELASTICSEARCH if env.get("ELASTICSEARCH_HOST") else ""), path, env, secret_reader(env))
+def read_pipeline(path: str, env: Mapping[str, str], output: Component | None = None) -> Pipeline:
+    """Read and check a pipeline file; `-` is the built-in one that reads standard input. Raises ConfigError.
+
+    `output` is for pipelines that name none, instead of files under `out`.
+    """
+    stdin = _STDIN + (_TO_ELASTICSEARCH if env.get("ELASTICSEARCH_HOST") else "")
+    text = stdin if path == "-" else _text(path)
+    found = load.load(text, path, env, secret_reader(env))
+    return found if found.output_given or output is None else msgspec.structs.replace(found, output=output)
+
+
+def read_agent(path: str | None, env: Mapping[str, str]) -> AgentSettings:
+    """Read and check the agent's own file; None: all its defaults. Raises ConfigError."""
+    return AgentSettings() if path is None else load_agent(_text(path), path, env, secret_reader(env))
+
+
+def _text(path: str) -> str:
+    """A configuration file. Raises ConfigError where it cannot be read."""
     try:
-        text = Path(path).read_bytes().decode("utf-8", "surrogateescape")
+        return Path(path).read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise ConfigError([Fault(Place(path, 1, 1), f"cannot read the file: {error.strerror}")]) from error
-    return load.load(text, path, env, secret_reader(env))
 
 
 def clashes(pipelines: Sequence[Pipeline], *, with_output: bool = True) -> list[Fault]:
@@ -208,6 +223,7 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
         redact_text=gate.text,
         lap=surroundings.lap,
         refresh=lambda: tell(tables),
+        tables=tables,
     )
 
 

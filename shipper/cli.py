@@ -18,6 +18,7 @@ from shipper.model.errors import ComponentError, ConfigError, HostError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from shipper.config.agent import AgentSettings
     from shipper.config.pipeline import Pipeline
 
 CONFIG_REFUSED = 78
@@ -57,7 +58,16 @@ def cli() -> None:
 
 
 _CONFIGS = click.argument("configs", nargs=-1, required=True, type=click.Path())
-_LOG = click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True)
+_LOG = click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: as the agent file says, else info]"
+)
+_AGENT = click.option(
+    "--agent",
+    "settings",
+    metavar="FILE",
+    envvar="SHIPPER_AGENT",
+    help="Settings of the agent itself, `shipper.yaml`.  [default: $SHIPPER_AGENT, or none]",
+)
 
 
 @cli.command()
@@ -70,9 +80,10 @@ _LOG = click.option("--log-level", type=click.Choice(["debug", "info", "warning"
 @click.option("--from-start", is_flag=True, help="Forget progress and read everything again.")
 @click.option("--state", metavar="DIR", help="Where progress is kept.  [default: $SHIPPER_STATE or the platform's place]")
 @click.option("--json", "as_json", is_flag=True, help="Print the account as one line of JSON.")
+@_AGENT
 @_LOG
 @refusing
-def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, log_level: str, **rest: Any) -> int:  # noqa: FBT001
+def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, **rest: Any) -> int:  # noqa: FBT001
     """Run pipelines until stopped, or once."""
     from shipper import agent, assembly
     from shipper.config import fields
@@ -89,10 +100,16 @@ def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, log_lev
             assembly.override_output(rest["output"])
         except HostError as error:
             raise click.BadParameter(str(error), param_hint="--output") from error
-    log.configure(log_level)
-    options = agent.Options(once=once, patience_s=patience_s, **rest)
+    settings = assembly.read_agent(rest.pop("settings"), os.environ)
+    log.configure(rest.pop("log_level") or settings.log_level)
+    if settings.memory_given:
+        log.write("warning", "the setting `memory` has no effect yet: each output's `in_flight` bounds what is held")
+    control = settings.control if settings.control_given or not once else None
+    rest["state"] = rest["state"] or settings.state_dir
+    options = agent.Options(once=once, patience_s=patience_s, control=control, **rest)
     memory.tune()
-    finished = asyncio.run(agent.run(_read(configs, with_output=options.output is None), options, os.environ))
+    pipelines = _read(configs, settings, with_output=options.output is None)
+    finished = asyncio.run(agent.run(pipelines, options, os.environ))
     code = _report(finished.account(), once=once or finished.is_drained, as_json=as_json)
     if finished.failure is not None:
         raise finished.failure
@@ -113,14 +130,14 @@ def _report(account: dict[str, Any], *, once: bool, as_json: bool) -> int:
     return 1 if once and any(account[name] for name in short) else 0
 
 
-def _read(configs: Sequence[str], *, with_output: bool = True) -> list[Pipeline]:
-    """Read all pipelines; all mistakes of all files at once. Raises ConfigError."""
+def _read(configs: Sequence[str], settings: AgentSettings | None = None, *, with_output: bool = True) -> list[Pipeline]:
+    """Read all pipelines; those that name no output have that of the agent. All mistakes of all files at once: ConfigError."""
     from shipper import assembly
 
     pipelines, faults = [], []
     for path in configs:
         try:
-            pipelines.append(assembly.read_pipeline(path, os.environ))
+            pipelines.append(assembly.read_pipeline(path, os.environ, None if settings is None else settings.output))
         except ConfigError as error:
             faults += error.faults
     faults += assembly.clashes(pipelines, with_output=with_output)
@@ -131,14 +148,15 @@ def _read(configs: Sequence[str], *, with_output: bool = True) -> list[Pipeline]
 
 @cli.command()
 @_CONFIGS
+@_AGENT
 @refusing
-def check(configs: Sequence[str]) -> None:
+def check(configs: Sequence[str], settings: str | None) -> None:
     """Say whether `run` would take these configurations, with all that is wrong."""
     from shipper import assembly
     from shipper.edge import log
 
     log.configure("error")
-    pipelines = _read(configs)
+    pipelines = _read(configs, assembly.read_agent(settings, os.environ))
     if faults := [fault for pipeline in pipelines for fault in asyncio.run(assembly.review(pipeline, os.environ))]:
         raise ConfigError(faults)
     for pipeline in pipelines:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -41,28 +41,14 @@ if TYPE_CHECKING:
     from shipper.chain import Chain, Lap, Outcome
     from shipper.edge.inlet import Inflow
     from shipper.edge.outlet import Outlet
+    from shipper.edge.tables import Tables
     from shipper.encode.index import Horizon, Router
     from shipper.intake import Intake, Taken
+    from shipper.stages.stage import Summarising
 
 MOVE_EVERY_S = 3600.0
 GRACE_S = 10.0
 """How long a stop waits for what is in flight."""
-
-
-class Summarising(Protocol):
-    """A stage that makes documents of its own; see `stages/throttle.py`."""
-
-    def due(self, now: float) -> Sequence[Any]:
-        """Summaries to ship now."""
-        ...
-
-    def flush(self) -> Sequence[Any]:
-        """All summaries."""
-        ...
-
-    def deadline(self) -> float | None:
-        """When `due` has something next."""
-        ...
 
 
 class Parts(msgspec.Struct):
@@ -84,6 +70,8 @@ class Parts(msgspec.Struct):
     lap: Lap
     refresh: Callable[[], None]
     """Looks after lookup tables; called every few seconds."""
+    tables: Tables
+    """For what is said of them; `refresh` looks after them."""
     wall: Callable[[], float] = time.time
     """Unix seconds, which the horizon follows; all else goes by the loop's monotonic clock."""
 
@@ -97,6 +85,9 @@ class Flow:
         self.stop_reason = ""
         self.failure: HostError | None = None
         self.first_read_at: float | None = None
+        self.stage_errors: Counter[str] = Counter()
+        """Batches that a stage raised for, by stage."""
+        self.stage_failed_at: float | None = None
         self._parts, self._machine, self._before = parts, machine, before
         self._resends = Resends.after(before)
         self._quiet = False
@@ -107,12 +98,14 @@ class Flow:
         self._inlets: list[Inflow] = []
         self._held: dict[int, tuple[Any, Counter[int]]] = {}
         self._generated: dict[int, dict[int, Any]] = {}
-        self._saving = Saving(self, state)
+        self.saving = Saving(self, state)
         self._grace_s = GRACE_S
         self._paused = self._quiescing = self._stopping = self._draining = False
         self._wakeup = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._refresh_at = self._loop.time() + 5.0
+        self.turned_at = self._loop.time()
+        """When it last looked at what is to be done; it does so every 5 s at least, until it is told to stop."""
+        self._refresh_at = self.turned_at + 5.0
 
     def connect(self, inlets: list[Inflow], outlet: Outlet) -> None:
         """Take the inlets, in the order of the sources, and the outlet."""
@@ -156,7 +149,7 @@ class Flow:
             return self._remainders.feed(followed, feed, self._loop.time())
         taken = followed.intake.take(feed.data, feed.offset, final=feed.final)
         if feed.final and taken.batch is not None:
-            self._saving.begin()  # a record cut by time: the checkpoint says so before it is sent
+            self.saving.begin()  # a record cut by time: the checkpoint says so before it is sent
         self.process(followed, taken, begin=feed.offset)
         return events.Consumed(feed.stream_id, taken.next_offset, taken.read_from)
 
@@ -171,7 +164,7 @@ class Flow:
             rows = taken.batch.count if taken.batch is not None else 0
             before = self.ledger.last_seconds(stream.id)
             ticket = self.ledger.begin(stream.id, taken.next_offset, rows, taken.next_offset - self.ledger.begun(stream.id))
-            self._saving.touch()
+            self.saving.touch()
             if taken.batch is not None:
                 chain = self._parts.chains[followed.source]
                 self._take(stream, ticket, chain.run(taken.batch, ticket, float(before), self._loop.time(), self._parts.lap))
@@ -191,7 +184,7 @@ class Flow:
 
     def begin_epoch(self) -> None:
         """What comes depends on a checkpoint that is still to be written."""
-        self._saving.begin()
+        self.saving.begin()
 
     def _take(self, stream: Stream, ticket: int, outcome: Outcome) -> None:
         """Book what the chain decided, and queue what is to be sent."""
@@ -200,10 +193,12 @@ class Flow:
         merge_counts(account.masked, outcome.masked)
         merge_counts(account.flagged, outcome.flagged)
         for stage, error in outcome.stage_errors:
+            self.stage_errors[stage] += 1
+            self.stage_failed_at = self._loop.time()
             log.write("error", "a stage failed; its rows went on without it", stage=stage, error=error, file=stream.path)
         if self._parts.horizon.changed:
             self._parts.horizon.changed = False
-            self._saving.begin()
+            self.saving.begin()
         for summary in outcome.held.values():
             self._held.setdefault(id(summary), (summary, Counter()))[1][ticket] += 1
         moved = None
@@ -212,7 +207,7 @@ class Flow:
         if moved:
             self._moved(moved)
         if outcome.payload.count:
-            outcome.payload.durable = self._saving.epoch
+            outcome.payload.durable = self.saving.epoch
             self.outlet.handle(traffic.Queued(outcome.payload))
 
     def began(self, inlet: Inflow, began: events.Began) -> None:
@@ -228,9 +223,9 @@ class Flow:
         known = self._before.last_seconds.get(state.id) if self._before is not None else None
         self.ledger.open(state.id, state.offset, int(state.first_seen) if known is None else known)
         if began.minted:
-            self._saving.begin()
+            self.saving.begin()
         self._resends.began(state.id, state.size)
-        self._saving.touch()
+        self.saving.touch()
         message = f"new {inlet.subject}" if began.minted else f"{inlet.subject} resumed"
         log.write("info", message, file=safe_path, offset=state.offset, stream=state.id)
 
@@ -238,7 +233,7 @@ class Flow:
         """A stream is read to its end; it is dropped here when it is settled."""
         del inlet
         self._over.add(ended.stream_id)
-        self._saving.touch()
+        self.saving.touch()
         if (known := self._streams.get(ended.stream_id)) is not None:
             log.write("info", "file read to its end", file=known.stream.path, stream=ended.stream_id, why=ended.reason)
         self._forget(ended.stream_id)
@@ -247,7 +242,7 @@ class Flow:
         """Bytes nobody can give any more."""
         del inlet
         known = self._streams.get(lost.stream_id)
-        path = known.stream.path if known else "?"
+        path = known.stream.path if known is not None else self._safe(lost.path)
         self.ledger.lose(path, lost.bytes, lost.cause)
         log.write("error", "bytes lost", file=path, stream=lost.stream_id, bytes=lost.bytes, cause=lost.cause)
 
@@ -268,7 +263,7 @@ class Flow:
     def settled(self, settle: traffic.Settle) -> None:
         """Book verdicts; move the offsets behind them."""
         merge_counts(self.ledger.account.indices, settle.indices)
-        self._saving.touch()
+        self.saving.touch()
         if settle.ticket in self._generated:
             self._settle_generated(settle)
             return
@@ -359,6 +354,7 @@ class Flow:
 
     def _turn(self, now: float) -> bool:
         """Everything that is due, and one window of each inlet. Returns whether there is more to do at once."""
+        self.turned_at = now
         if self.outlet.bug is not None:
             raise self.outlet.bug
         self.outlet.expire()
@@ -368,7 +364,7 @@ class Flow:
         self._move_horizon()
         self._pause(wanted=self.outlet.courier.is_full or self._quiescing)
         busy = [inlet.turn() for inlet in self._inlets]
-        self._saving.expire(now)
+        self.saving.expire(now)
         if now >= self._refresh_at:
             self._refresh_at = now + 5.0
             self._parts.refresh()
@@ -380,7 +376,7 @@ class Flow:
         self._parts.lap("work")
         deadlines = [inlet.deadline() for inlet in self._inlets]
         deadlines += [summarising.deadline() for summarising in self._parts.summarising]
-        deadlines += [self.outlet.courier.deadline(), self._refresh_at, self._saving.deadline(), self._remainders.deadline()]
+        deadlines += [self.outlet.courier.deadline(), self._refresh_at, self.saving.deadline(), self._remainders.deadline()]
         wait = max(0.001, min(at for at in deadlines if at is not None) - now)
         try:
             await asyncio.wait_for(self._wakeup.wait(), wait)
@@ -401,7 +397,7 @@ class Flow:
         ticket = -self.ledger.number()
         self._generated[ticket] = dict(enumerate(summaries))
         payload = document.generated(ticket, [(s.index, s.id, s.document()) for s in summaries])
-        payload.durable = self._saving.epoch
+        payload.durable = self.saving.epoch
         self.outlet.handle(traffic.Queued(payload))
 
     def _is_settled(self, *, flush: bool) -> bool:
@@ -423,7 +419,7 @@ class Flow:
             horizon.move(self._parts.wall())
             self._parts.router.forget()
             horizon.changed = self._quiescing = False
-            self._saving.begin()
+            self.saving.begin()
 
     def _settle_resends(self) -> None:
         if self._resends.pending:
@@ -466,17 +462,17 @@ class Flow:
         until = self._loop.time() + (self._grace_s if self._stopping else 0.0)
         while not self._is_settled(flush=True) and self._loop.time() < until and self.failure is None:
             self.outlet.expire()
-            self._saving.expire(self._loop.time())
+            self.saving.expire(self._loop.time())
             self._wakeup.clear()
             try:
                 await asyncio.wait_for(self._wakeup.wait(), 0.05)
             except TimeoutError:
                 pass
         self.outlet.handle(traffic.Stopping())
-        await self._saving.finish()
+        await self.saving.finish()
         self._settle_resends()
         self._quiet = self._is_settled(flush=False) and not self._resends.pending
-        if self.failure is None and not await self._saving.save():
+        if self.failure is None and not await self.saving.save():
             hint = "What was delivered since the last one that could will be read and sent again, and not stored twice."
             self.failure = self.failure or HostError("progress could not be saved: the last checkpoint was not written", hint)
         for inlet in self._inlets:

@@ -60,6 +60,16 @@ def rule_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("rules")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_control_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Agents of tests listen at no control address, unless they say so: there is one port, and its loss is a line in the log."""
+    settings = tmp_path_factory.mktemp("agent") / "shipper.yaml"
+    settings.write_text("control: off\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHIPPER_AGENT", str(settings))
+        yield
+
+
 @pytest.fixture
 def site(tmp_path: Path, rule_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A site of the test's own; processes that are left are killed after it."""

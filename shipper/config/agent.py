@@ -32,8 +32,9 @@ class Top(ComponentConfig):
 
     state_dir: FilePath | None = None
     """Where progress is kept; else $SHIPPER_STATE, else the platform's state directory."""
-    control: Address | Literal["none"] = Address("127.0.0.1:9699")
-    """Address of metrics and control; `none` for no such server."""
+    control: Address | Literal["off"] = Address("127.0.0.1:9699")
+    """Address at which the agent says how it is (`/health`, `/metrics`, `/account`); `off` for no such server. Who reaches it reads
+    names of files and counts, so it is on loopback. `run --once` has one only where this stands in the file."""
     memory: Size = Size(16 << 20)
     """Bytes of records held at once by all pipelines together; when they are reached, reading waits."""
     log: LogSettings = LogSettings()
@@ -45,10 +46,14 @@ class AgentSettings(msgspec.Struct, frozen=True):
 
     state_dir: str | None = None
     control: Address | None = Address("127.0.0.1:9699")
+    control_given: bool = False
+    """The file says so; it is not the default."""
     memory: int = 16 << 20
     log_level: str = "info"
     output: Component | None = None
     """The output of pipelines that name none."""
+    memory_given: bool = False
+    """The file says so; it is not the default."""
 
 
 def load(text: str, path: str, env: Mapping[str, str], secrets: Secrets, finder: Find = find) -> AgentSettings:
@@ -62,5 +67,12 @@ def load(text: str, path: str, env: Mapping[str, str], secrets: Secrets, finder:
         output = Components(converter, finder).named("output", written.root.entries["output"][1])
     written.refuse()
     assert top is not BAD
-    control = None if top.control == "none" else top.control
-    return AgentSettings(top.state_dir, control, top.memory, top.log.level, output)
+    return AgentSettings(
+        state_dir=top.state_dir,
+        control=None if top.control == "off" else top.control,
+        control_given="control" in written.root.entries,
+        memory=top.memory,
+        memory_given="memory" in written.root.entries,
+        log_level=top.log.level,
+        output=output,
+    )

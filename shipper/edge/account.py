@@ -23,7 +23,7 @@ def render(account: Mapping[str, Any]) -> str:
     lines += _section("lost (bytes)", sum(account["lost_bytes"].values()), account["lost_bytes"])
     if account.get("lost_files"):
         most = sorted(account["lost_files"].items(), key=lambda one: -one[1])[:_LOST_FILES_SHOWN]
-        lines += [f"    {size:>12,}  {path}" for path, size in most]
+        lines += [f"    {size:>12,}  {path or 'other files'}" for path, size in most]
     lines += _section("masked (hits)", sum(account["masked"].values()), account["masked"])
     if account["flagged"]:
         lines += _section("flagged", sum(account["flagged"].values()), account["flagged"])

@@ -153,6 +153,11 @@ class FileHands:
         self.directories: frozenset[str] = frozenset()
         """Real paths of the directories that the last scan looked into or found files in, for the watch."""
 
+    @property
+    def open_count(self) -> int:
+        """Files that are open."""
+        return len(self._fds)
+
     def perform(self, command: Command) -> Sequence[Event]:
         """Do what a command says, and return what came of it. Commands that are none of ours give nothing."""
         match command:

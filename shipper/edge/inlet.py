@@ -18,6 +18,11 @@ class Hands(Protocol):
 
     directories: frozenset[str]
 
+    @property
+    def open_count(self) -> int:
+        """Files that are open."""
+        ...
+
     def perform(self, command: events.Command) -> Iterable[events.Event]:
         """Carry out one command of I/O and return what came of it."""
         ...
@@ -123,6 +128,11 @@ class Inlet:
             events.Note: owner.noted,
             events.Drained: self._mark_drained,
         }
+
+    @property
+    def open_files(self) -> int:
+        """Files that are open."""
+        return self._hands.open_count
 
     def offer(self, event: events.Event) -> None:
         """Hand an event to the machine. What it asks for is done in the next turns."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shipper.deliver import traffic
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from shipper.deliver.courier import Courier
     from shipper.edge.output.output import Output
+
+
+SETBACKS = frozenset(("retry", "refused", "rejected", "unknown_outcome", "split", "burial_failed"))
+"""Notes of the courier after which something goes again."""
 
 
 class Owner(Protocol):
@@ -48,6 +53,14 @@ class Outlet:
         self.courier, self.output = courier, output
         self._letters, self._owner = letters, owner
         self.bug: BaseException | None = None
+        self.answers: Counter[str] = Counter()
+        """Posts by how they were answered: `2xx`, `5xx`, `accepted` (an output without HTTP), `timeout` and what else failed."""
+        self.setbacks: Counter[str] = Counter()
+        """What had to be sent or buried again, by the courier's word for it: `retry`, `rejected`, `unknown_outcome` ..."""
+        self.failing_since: float | None = None
+        """When the destination began to refuse everything; None: it takes documents, or was not asked."""
+        self.burial_failure = ""
+        """Why dead letters could not be written the last time; empty when they could."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._now: Callable[[], float] = asyncio.get_running_loop().time
 
@@ -70,6 +83,8 @@ class Outlet:
             elif isinstance(command, traffic.Bury):
                 self._start(self._bury(command))
             else:
+                if command.kind in SETBACKS:
+                    self.setbacks[command.kind] += 1
                 self._owner.informed(command)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -85,19 +100,36 @@ class Outlet:
 
     async def _post(self, post: traffic.Post) -> None:
         try:
-            self.handle(await self.output.post(post))
+            answer = await self.output.post(post)
+            self.handle(answer)
+            self._count(answer)
         except HostError as error:
             self._owner.broke(error)
         self._owner.wake()
+
+    def _count(self, answer: traffic.Replied | traffic.Accepted | traffic.Failed) -> None:
+        """Once a post: how it was answered, and since when the destination takes nothing."""
+        if isinstance(answer, traffic.Replied):
+            self.answers[f"{answer.status // 100}xx"] += 1
+        else:
+            self.answers[answer.kind if isinstance(answer, traffic.Failed) else "accepted"] += 1
+        if not self.courier.is_failing:
+            self.failing_since = None
+        elif self.failing_since is None:
+            self.failing_since = self._now()
 
     async def _bury(self, bury: traffic.Bury) -> None:
         assert self._letters is not None, "an output without dead letters refused a document"
         try:
             await self._letters.append(bury.letters)
         except FullError:
-            self.handle(traffic.BurialFailed(bury.burial_id, "full"))
+            self.burial_failure = "full"
         except HostError:
-            self.handle(traffic.BurialFailed(bury.burial_id, "disk"))
+            self.burial_failure = "disk"
+        else:
+            self.burial_failure = ""
+        if self.burial_failure:
+            self.handle(traffic.BurialFailed(bury.burial_id, self.burial_failure))
         else:
             self.handle(traffic.Buried(bury.burial_id))
         self._owner.wake()

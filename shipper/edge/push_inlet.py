@@ -118,7 +118,8 @@ class PushInlet:
         self._closing: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._retry_at, self._retry_s = 0.0, RETRY_S[0]
-        self._spool, self._owner, self._mint, self._wall = spool, owner, mint, wall
+        self.spool = spool
+        self._owner, self._mint, self._wall = owner, mint, wall
         self._state: events.StreamState | None = None
         self._at = self._saved = 0
         self._covered: int | None = None
@@ -132,7 +133,7 @@ class PushInlet:
         """Open the spool where the checkpoint says, and the receiver. Raises HostError."""
         state = before
         settled, expected = (before.offset, before.fingerprint) if before is not None else (0, "")
-        opened = self._spool.open(self._mint(), settled, expected)
+        opened = self.spool.open(self._mint(), settled, expected)
         if state is None or state.fingerprint != opened.identity or state.offset > opened.end:
             # Not the spool that the checkpoint knows: all that is in it is new, and so are its ids.
             place = f"push:{self.name}"
@@ -150,7 +151,7 @@ class PushInlet:
         if delivery.times is None or "" in delivery.times:
             stamp = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             delivery.times = [time or stamp for time in delivery.times or [""] * len(delivery.rows)]
-        future = self._spool.append(encode(delivery))
+        future = self.spool.append(encode(delivery))
         self._answers.add(future)
         future.add_done_callback(lambda done: self._answered(done, answer))
         self._weigh()
@@ -175,7 +176,7 @@ class PushInlet:
 
     def _weigh(self) -> None:
         """Hold the receiver up while the spool is full."""
-        if self.receiver is not None and self.holds_up and self._spool.is_full != self._held_up:
+        if self.receiver is not None and self.holds_up and self.spool.is_full != self._held_up:
             self._held_up = not self._held_up
             (self.receiver.pause if self._held_up else self.receiver.resume)()
 
@@ -223,7 +224,7 @@ class PushInlet:
         if now < self._retry_at:
             return None
         try:
-            window = self._spool.read(self._at, READ_BYTES)
+            window = self.spool.read(self._at, READ_BYTES)
         except HostError as error:
             if self._draining:
                 self._owner.broke(error)
@@ -247,7 +248,7 @@ class PushInlet:
         if self._state is None:
             return []
         self._state.offset = max(self._state.offset, settled.get(self._state.id, 0))
-        self._state.size = self._spool.end
+        self._state.size = self.spool.end
         if self._covered is None:
             self._covered = self._state.offset
         return [self._state]
@@ -259,7 +260,7 @@ class PushInlet:
             return
         if covered > self._saved:
             self._saved = covered
-            self._spool.settle(covered)
+            self.spool.settle(covered)
             self._weigh()
         if self._state.offset > covered:  # somebody looked while it was written: the next one says it
             self._owner.begin_epoch()
@@ -270,7 +271,7 @@ class PushInlet:
             await self._closing
         elif self.receiver is not None:
             await self.receiver.close()
-        await self._spool.close()
+        await self.spool.close()
 
 
 def _batch(stream: Stream, window: Window, at: int) -> Batch | None:

@@ -55,6 +55,11 @@ class Saving:
         self.epoch = 1
         self._owner, self._state = owner, state
         self._durable, self._dirty = 0, True
+        self.saved_at: float | None = None
+        """When the last one was on disk; loop time."""
+        self.failure = ""
+        """Why the last one is not; empty when it is."""
+        self._tried_since: float | None = None
         self._task: asyncio.Task[bool] | None = None
         self._next_at, self._wait_until, self._retry_s = 0.0, 0.0, _SAVE_RETRY_S
         self._loop = asyncio.get_running_loop()
@@ -84,6 +89,11 @@ class Saving:
             return None
         return max(self._next_at if self.epoch == self._durable else 0.0, self._wait_until)
 
+    @property
+    def overdue_s(self) -> float:
+        """How long it has been tried, in vain so far, to write one: 0 while all is well."""
+        return 0.0 if self._tried_since is None else self._loop.time() - self._tried_since
+
     async def finish(self) -> None:
         """Wait for the one under way."""
         if self._task is not None:
@@ -92,14 +102,18 @@ class Saving:
     async def save(self) -> bool:
         """Write one; say whether it is on disk. A failure is retried later, unless the output cannot be mended."""
         epoch, self._dirty = self.epoch, False
+        if self._tried_since is None:
+            self._tried_since = self._loop.time()
         data = self._owner.snapshot()
         try:
             await self._owner.sync()
             if self._state is not None:
                 await store.save(self._state / "checkpoint", data)
         except HostError as error:
+            self.failure = "the output failed"
             self._owner.broke(error)
         except OSError as error:
+            self.failure = error.strerror or type(error).__name__
             self._dirty = True
             self._retry_s = min(SAVE_RETRY_S_MAX, 2 * self._retry_s)
             self._wait_until = self._loop.time() + self._retry_s
@@ -107,7 +121,8 @@ class Saving:
         else:
             self._retry_s = _SAVE_RETRY_S
             self._durable = epoch
-            self._next_at = self._loop.time() + SAVE_EVERY_S
+            self.saved_at, self.failure, self._tried_since = self._loop.time(), "", None
+            self._next_at = self.saved_at + SAVE_EVERY_S
             self._owner.saved(epoch)
             return True
         return False

@@ -130,6 +130,11 @@ class Tables:
             self._tables[wanted] = self._opened(wanted)
         return self._tables[wanted]
 
+    @property
+    def all(self) -> list[MmdbTable]:
+        """Those that are open."""
+        return list(self._tables.values())
+
     def refresh(self) -> list[Note]:
         """Take new versions of the files into use. Returns what the log shall say since the last call. Never raises."""
         for table in self._tables.values():

@@ -246,6 +246,8 @@ class Lost(msgspec.Struct, frozen=True):
     stream_id: str
     bytes: int
     cause: str
+    path: str = ""
+    """Of the file, as it is known; empty where the stream has none. Nobody has heard of a stream that was lost while we were down."""
 
 
 class Note(msgspec.Struct, frozen=True):

@@ -99,7 +99,7 @@ class Findings:
             self._later(finding)
             return
         if cause in ("truncated", "replaced") and known.whole and known.size < stream.size and not stream.ended:
-            situation.say(Lost(stream.id, stream.size - max(known.size, stream.next_offset), cause))
+            situation.say(Lost(stream.id, stream.size - max(known.size, stream.next_offset), cause, stream.path))
         known.copied, known.home = None, stream.home
         stream.print, stream.first_end = Fingerprint(finding.head), finding.proof or stream.first_end
         situation.table.bind(known, stream)
@@ -281,7 +281,7 @@ class Findings:
             return
         stream.given_up, stream.state = cause, None
         if not stream.ended:
-            situation.say(Lost(stream.id, left or known.disk_size, cause))
+            situation.say(Lost(stream.id, left or known.disk_size, cause, stream.path))
         situation.reading.finish(known, cause)
 
     def free_the_disk(self) -> None:

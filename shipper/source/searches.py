@@ -166,7 +166,7 @@ class Searches:
     def _abandon(self, stream: Stream, cause: str) -> None:
         say, missing = self._situation.say, max(0, stream.size - stream.next_offset)
         if missing:
-            say(Lost(stream.id, missing, cause))
+            say(Lost(stream.id, missing, cause, stream.path))
         say(Note("lost" if missing else "ended", stream.path, {"bytes": missing, "cause": cause}))
         stream.ended, stream.state, stream.size = True, None, stream.next_offset
         say(Ended(stream.id, cause))

@@ -65,3 +65,22 @@ class Stage(Protocol):
         An exception is a bug: the batch's rows go on without this stage's work and are flagged, see `chain.py`.
         """
         ...
+
+
+class Summarising(Protocol):
+    """A stage that makes documents of its own, as `throttle` does."""
+
+    evicted: int
+    """Keys it forgot while they were in use, as its table was full."""
+
+    def due(self, now: float) -> Sequence[Any]:
+        """Summaries to ship now."""
+        ...
+
+    def flush(self) -> Sequence[Any]:
+        """All summaries."""
+        ...
+
+    def deadline(self) -> float | None:
+        """When `due` has something next."""
+        ...

@@ -21,9 +21,9 @@ def test_a_file_that_says_nothing_means_all_defaults(text) -> None:
 
 
 def test_all_settings_are_typed() -> None:
-    """Paths count from the file, `control: none` switches it off, the output is a component."""
+    """Paths count from the file, `control: off` switches it off, the output is a component."""
     found = load(
-        "state_dir: state\ncontrol: none\nmemory: ${MEM}\nlog: {level: debug}\noutput: {type: local, directory: o}\n",
+        "state_dir: state\ncontrol: off\nmemory: ${MEM}\nlog: {level: debug}\noutput: {type: local, directory: o}\n",
         {"MEM": "8MiB"},
     )
     assert ("/etc/shipper/state", None, 8 << 20, "debug") == (found.state_dir, found.control, found.memory, found.log_level)
@@ -43,7 +43,7 @@ def test_mistakes_are_said_all_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         load("control: 9699\nlog: {level: warn}\nmemroy: 1\noutput: consol\n")
     expected = """\
-/etc/shipper/shipper.yaml:1:10: control: expected an address such as 127.0.0.1:9699 or none, got 9699
+/etc/shipper/shipper.yaml:1:10: control: expected an address such as 127.0.0.1:9699 or off, got 9699
     control: 9699
              ^^^^
 /etc/shipper/shipper.yaml:2:14: log.level: expected one of debug, info, warning, error, got 'warn'

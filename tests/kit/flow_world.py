@@ -110,6 +110,7 @@ class FlowWorld:
 
         parts.router.forget = forgetting  # type: ignore[method-assign]
         settings = settings or CourierSettings()
+        self.parts = parts
         self.output, self.letters = Output(settings), Letters()
         self.flow = Flow(parts, None, "machine", before)
         rng = random.Random(1)
