@@ -99,7 +99,7 @@ def gathered(watched: Watched, now: float, wall: float) -> Figures:
     flow = watched.flow
     ends = bool(flow.stop_reason) or flow.is_draining
     return Figures(
-        pipeline=watched.parts.name,
+        pipeline=str(watched.parts.name),
         account=flow.ledger.account,
         in_flight=flow.ledger.in_flight,
         unaccounted=flow.ledger.unaccounted,
@@ -170,6 +170,7 @@ def _output(watched: Watched, now: float) -> OutputFigures:
         in_flight_posts=outlet.courier.in_flight_posts,
         is_full=outlet.courier.is_full,
         failing_s=_since(outlet.failing_since, now),
+        waiting_s=_since(outlet.waiting_since, now),
         answers=outlet.answers,
         setbacks=outlet.setbacks,
         burial_failure=outlet.burial_failure,

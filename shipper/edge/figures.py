@@ -53,6 +53,8 @@ class OutputFigures(msgspec.Struct, kw_only=True):
     is_full: bool
     failing_s: float | None
     """How long it has taken nothing; None: it takes documents."""
+    waiting_s: float | None
+    """Since the oldest request went that is not answered; None: there is none."""
     answers: Mapping[str, int]
     setbacks: Mapping[str, int]
     burial_failure: str

@@ -83,6 +83,8 @@ def _output(output: OutputFigures) -> Check:
     if output.failing_s is not None:
         reason = f"{output.destination} has taken nothing for {output.failing_s:.0f} s; what was read is sent again"
         return Check("fail" if output.failing_s >= PATIENCE_S else "warn", reason)
+    if output.waiting_s is not None and output.waiting_s >= PATIENCE_S:
+        return Check("warn", f"{output.destination} has not answered for {output.waiting_s:.0f} s")
     if not output.answers:
         return Check("pass", "nothing was sent yet")
     if output.is_full:

@@ -58,7 +58,9 @@ class Outlet:
         self.setbacks: Counter[str] = Counter()
         """What had to be sent or buried again, by the courier's word for it: `retry`, `rejected`, `unknown_outcome` ..."""
         self.failing_since: float | None = None
-        """When the destination began to refuse everything; None: it takes documents, or was not asked."""
+        """When the first request went that came to nothing, with all after it; None: it takes documents, or was not asked."""
+        self._posted: dict[int, float] = {}
+        """When each request went that is not answered."""
         self.burial_failure = ""
         """Why dead letters could not be written the last time; empty when they could."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,15 +101,23 @@ class Outlet:
             self._owner.wake()
 
     async def _post(self, post: traffic.Post) -> None:
+        began = self._posted[post.post_id] = self._now()
         try:
             answer = await self.output.post(post)
             self.handle(answer)
-            self._count(answer)
+            self._count(answer, began)
         except HostError as error:
             self._owner.broke(error)
+        finally:
+            del self._posted[post.post_id]
         self._owner.wake()
 
-    def _count(self, answer: traffic.Replied | traffic.Accepted | traffic.Failed) -> None:
+    @property
+    def waiting_since(self) -> float | None:
+        """When the oldest request went that is not answered."""
+        return min(self._posted.values(), default=None)
+
+    def _count(self, answer: traffic.Replied | traffic.Accepted | traffic.Failed, began: float) -> None:
         """Once a post: how it was answered, and since when the destination takes nothing."""
         if isinstance(answer, traffic.Replied):
             self.answers[f"{answer.status // 100}xx"] += 1
@@ -116,7 +126,7 @@ class Outlet:
         if not self.courier.is_failing:
             self.failing_since = None
         elif self.failing_since is None:
-            self.failing_since = self._now()
+            self.failing_since = began
 
     async def _bury(self, bury: traffic.Bury) -> None:
         assert self._letters is not None, "an output without dead letters refused a document"

@@ -124,7 +124,10 @@ def test_requests_that_come_at_once_get_one_answer_and_the_end() -> None:
 
 def test_a_head_that_is_too_large_is_refused() -> None:
     """431, and the connection ends."""
-    lines = [b"GET / HTTP/1.1\r\nHost: x\r\n", *[b"X-%d: %s\r\n" % (number, b"y" * 100) for number in range(HEAD_BYTES_MAX // 100)]]
+    lines = [
+        b"GET / HTTP/1.1\r\nHost: x\r\n",
+        *[b"X-%d: %s\r\n" % (number, b"y" * 100) for number in range(HEAD_BYTES_MAX // 100)],
+    ]
     client = Client().send(*lines)
     assert client.statuses == [431] and client.closed and client.asked == []
 
@@ -155,7 +158,11 @@ def test_a_connection_that_says_nothing_ends_without_a_word() -> None:
     assert idle.carry(idle.machine.expire(5.0 + IDLE_S)).closed and idle.sent == before
 
 
-@given(st.lists(st.one_of(st.binary(max_size=64), st.sampled_from([GET, b"GET ", b"\r\n", b"HTTP/1.1", b"Host: x\r\n"])), max_size=12))
+@given(
+    st.lists(
+        st.one_of(st.binary(max_size=64), st.sampled_from([GET, b"GET ", b"\r\n", b"HTTP/1.1", b"Host: x\r\n"])), max_size=12
+    )
+)
 def test_nothing_that_comes_raises_or_is_repeated_in_an_answer(pieces: list[bytes]) -> None:
     """Whatever the bytes: known statuses, and the words of the answer are ours."""
     client = Client().send(*pieces)
@@ -255,7 +262,9 @@ def test_connections_beyond_the_bound_are_closed_and_make_room_again() -> None:
 # --- A real agent
 
 
-def run_agent(site: Site, scene: Callable[[Agent, Callable[..., Awaitable[tuple[int, str, bytes]]]], Awaitable[None]]) -> dict[str, Any]:
+def run_agent(
+    site: Site, scene: Callable[[Agent, Callable[..., Awaitable[tuple[int, str, bytes]]]], Awaitable[None]]
+) -> dict[str, Any]:
     """Run the site's pipeline, ask while it runs, stop it; returns the last account."""
 
     async def whole() -> dict[str, Any]:

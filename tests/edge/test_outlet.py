@@ -113,6 +113,51 @@ def test_post_is_sent_again_when_it_failed() -> None:
     assert (owner.verdicts, len(output.posts), owner.notes) == (Counter({verdicts.CREATED: 1}), 2, ["retry", "recovered"])
 
 
+def test_what_became_of_posts_is_counted_and_a_failure_dated_by_its_first_post() -> None:
+    """For metrics and health: answers by class, what went again and why, and since when nothing is taken."""
+    answers = [lambda post: traffic.Failed(post.post_id, "connect"), lambda post: traffic.Replied(post.post_id, 503, b""),
+               lambda post: traffic.Replied(post.post_id, 429, b"")]  # fmt: skip
+    output = Output(lambda post: answers.pop(0)(post))
+    outlet, owner = asyncio.run(run(output, until=lambda _, owner: len(owner.notes) == 3))
+    assert outlet.answers == {"connect": 1, "5xx": 1, "4xx": 1} and outlet.setbacks == Counter(owner.notes)
+    assert outlet.failing_since is not None and outlet.waiting_since is None
+    first = outlet.failing_since
+    answers[:] = [lambda post: traffic.Failed(post.post_id, "connect"), lambda post: traffic.Accepted(post.post_id)]
+    outlet, owner = asyncio.run(run(output))
+    assert outlet.failing_since is None and outlet.answers == {"connect": 1, "accepted": 1} and first > 0
+
+
+def test_a_post_that_is_not_answered_is_seen_to_wait() -> None:
+    """Since it went, not since it failed."""
+
+    async def scene() -> None:
+        output = Output(lambda _: asyncio.sleep(3600.0))
+        outlet = Outlet(Courier(SETTINGS, lambda: 0.5), output, None, Owner())  # type: ignore[arg-type]
+        outlet.handle(traffic.Queued(payload()))
+        while not output.posts:
+            await asyncio.sleep(0)
+        since = outlet.waiting_since
+        assert since is not None and since <= asyncio.get_running_loop().time() and outlet.failing_since is None
+        await outlet.close()
+        assert outlet.waiting_since is None
+
+    asyncio.run(scene())
+
+
+def test_dead_letters_that_cannot_be_written_are_told_until_they_can() -> None:
+    """By `full` or `disk`."""
+    letters = Letters(FullError(), HostError("no"))
+    output = Output(lambda post: traffic.Replied(post.post_id, 200, REFUSED))
+    seen: list[str] = []
+
+    def over(outlet: Outlet, owner: Owner) -> bool:
+        seen.append(outlet.burial_failure)
+        return bool(owner.verdicts)
+
+    asyncio.run(run(output, letters, over))
+    assert list(dict.fromkeys(filter(None, seen))) == ["full", "disk"] and seen[-1] == ""
+
+
 @pytest.mark.parametrize("errors", [[], [FullError()], [HostError("no"), FullError()]])
 def test_refused_document_is_settled_when_its_letter_is_on_disk_and_not_before(errors: list[Exception]) -> None:
     """Dead letters that are full or cannot be written are tried again; the verdict waits for them."""
