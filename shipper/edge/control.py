@@ -115,7 +115,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _noted(kind: str, fields: Mapping[str, object]) -> None:
-    log.write("warning", f"control address: {kind.replace('_', ' ')}", **fields)
+    log.write("warning", "a connection to the control address was not served", kind=kind, **fields)
 
 
 def _nothing_is_delivered(delivery: Delivery, answer: Callable[[bool], None]) -> None:

@@ -32,6 +32,17 @@ VALUE_CHARS_MAX = 200
 OTHER = "other"
 
 
+def _version() -> str:
+    """Of the installed package; a tree that was only copied has none."""
+    try:
+        return metadata.version("shipper")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+_VERSION = _version()
+
+
 class Spec(NamedTuple):
     """One metric; a pipeline's name is its first label."""
 
@@ -232,7 +243,7 @@ class _Pipelines(Collector):
         yield InfoMetricFamily(
             "shipper_build",
             "The agent's version and that of Python.",
-            {"version": metadata.version("shipper"), "python": platform.python_version()},
+            {"version": _VERSION, "python": platform.python_version()},
         )
         for spec in SPECS:
             family = CounterMetricFamily if spec.name.endswith("_total") else GaugeMetricFamily
