@@ -14,6 +14,8 @@ from bisect import bisect_right
 from ipaddress import IPv4Address, IPv6Address, collapse_addresses, ip_address, ip_network
 from typing import TYPE_CHECKING
 
+from shipper.model.address import canonical_ipv4, parsed_address
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -64,32 +66,8 @@ def _ranges(version: int) -> tuple[list[int], list[int], list[str]]:
 
 
 _RANGES = {4: _ranges(4), 6: _ranges(6)}
-_OCTETS = {str(octet): octet for octet in range(256)}
 PUBLIC = frozenset(range(1, 224)) - {10, 100, 127, 169, 172, 192, 198, 203}
 """First octets without any address of special purpose."""
-
-
-def canonical_ipv4(text: str) -> int:
-    """The number of an IPv4 address in its canonical form; -1 for any other text."""
-    try:
-        first, second, third, fourth = text.split(".")
-        return _OCTETS[first] << 24 | _OCTETS[second] << 16 | _OCTETS[third] << 8 | _OCTETS[fourth]
-    except (ValueError, KeyError):
-        return -1
-
-
-def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address in a text, or None. Takes off white space, brackets, port and IPv6 zone; unwraps IPv4-mapped IPv6."""
-    text = text.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def address_class(address: IPv4Address | IPv6Address) -> str:

@@ -35,6 +35,7 @@ import msgspec
 import orjson
 
 from shipper.config.fields import ComponentConfig, FilePath, Network
+from shipper.model.address import canonical_ipv4, parsed_address
 from shipper.model.errors import ComponentError
 from shipper.stages.address import (
     ADDRESS_CHARS_MAX,
@@ -42,9 +43,7 @@ from shipper.stages.address import (
     SOMEBODY,
     Proxies,
     address_class,
-    canonical_ipv4,
     class_of,
-    parsed_address,
 )
 from shipper.stages.places import anonymous_fields, as_fields, database_family, geo_fields, part
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from shipper.config.fields import FilePath, Network
 from shipper.edge.tables import Tables
+from shipper.model.address import parsed_address
 from shipper.model.errors import ComponentError
-from shipper.stages.address import parsed_address
 from shipper.stages.geoip import Geoip, MissingTableError
 from tests.kit import laws
 from tests.stages.in_chain import shipped
