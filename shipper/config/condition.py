@@ -4,6 +4,10 @@
     when: {service: api, level: ERROR}    every key must hold
     when: {has: duration_ms}              the field is there and not null; a list asks for all of them
     when: {not: {...}}  {any: [{...}, {...}]}  {all: [{...}, {...}]}
+    when: {duration_ms: {gte: 500}}       more than equality is a mapping under the field, see `operators.py`
+
+Fields that hold a level by their name are compared as levels where a wanted value is one: `{level: error}` holds for `ERROR`,
+`err` and syslog's 3 too (see `model/level.py`). The record keeps what it says.
 
 A mask is a list of bools as long as the batch, made by C iterators: no Python statement per row on the common path. Where a
 stage and a route ask the same of a batch, they get the same list.
@@ -16,7 +20,10 @@ from itertools import repeat
 from operator import and_, is_not, not_, or_
 from typing import Protocol
 
+from shipper.config import operators
+from shipper.config.suggest import hint as hint_of
 from shipper.config.suggest import nearest, shown
+from shipper.model import level
 
 Scalar = str | int | float | bool | None
 
@@ -56,13 +63,12 @@ class Condition:
 
     def __init__(self, written: object, text: str | None = None) -> None:
         """Compile what was written. Raises ValueError with a text for the user; `text` is shown instead of the values."""
-        names: list[str] = []
-        problems: list[ConditionError] = []
-        self._mask: Mask = _compile(written, (), names, problems)
+        compiler = _Compiler(written)
+        self._mask: Mask = compiler.condition(written, ())
         self._key = repr(written)
-        if problems:
-            raise problems[0]
-        self.reads = tuple(dict.fromkeys(names))
+        if compiler.problems:
+            raise compiler.problems[0]
+        self.reads = tuple(dict.fromkeys(compiler.names))
         self.text = repr(written) if text is None else text
 
     def mask(self, columns: Fields) -> list[bool]:
@@ -77,40 +83,100 @@ class Condition:
         return f"Condition({self.text})"
 
 
-def problems(written: object) -> list[ConditionError]:
-    """Return all mistakes in a condition."""
-    found: list[ConditionError] = []
-    _compile(written, (), [], found)
-    return found
+def problems(condition: object, written: object = None) -> list[ConditionError]:
+    """Return all mistakes in a condition. `written` is the same before `${...}` was replaced: messages show only that."""
+    compiler = _Compiler(condition if written is None else written)
+    compiler.condition(condition, ())
+    return compiler.problems
 
 
-def _compile(written: object, path: Path, names: list[str], problems: list[ConditionError]) -> Mask:
-    if not isinstance(written, Mapping) or not written:
-        expected = "expected a condition such as {level: [ERROR, CRITICAL]} or {has: duration_ms}"
-        problems.append(ConditionError(path, f"{expected}, got {shown(written)}"))
-        return _nothing
-    return _joined([_term(str(key), value, (*path, key), names, problems) for key, value in written.items()], and_)
+class _Compiler:
+    """Makes masks, and notes the fields they want and the mistakes."""
 
+    def __init__(self, written: object) -> None:
+        """`written` is what messages show of the condition."""
+        self.names: list[str] = []
+        self.problems: list[ConditionError] = []
+        self._written = written
 
-def _term(key: str, value: object, path: Path, names: list[str], problems: list[ConditionError]) -> Mask:
-    if key == "has":
+    def condition(self, condition: object, path: Path) -> Mask:
+        if not isinstance(condition, Mapping) or not condition:
+            expected = "expected a condition such as {level: [ERROR, CRITICAL]} or {has: duration_ms}"
+            return self._refuse(path, f"{expected}, got {self._shown(path)}")
+        return _joined([self._term(str(key), value, (*path, key)) for key, value in condition.items()], and_)
+
+    def _term(self, key: str, value: object, path: Path) -> Mask:
+        if key == "has":
+            return self._has(value, path)
+        if key == "not":
+            inner = self.condition(value, path)
+            return lambda columns: list(map(not_, inner(columns)))
+        if key in ("any", "all"):
+            if not isinstance(value, list) or not value:
+                return self._refuse(path, f"{key}: expected a list of conditions, got {self._shown(path)}")
+            return _joined(
+                [self.condition(part, (*path, number)) for number, part in enumerate(value)], or_ if key == "any" else and_
+            )
+        if key in _MISSPELT or (key.lower() in KEYWORDS and key not in KEYWORDS):
+            meant = nearest(key, KEYWORDS) or "has"
+            return self._refuse(path, f"`{key}` is no field and no keyword", f"did you mean `{meant}`?", key=True)
+        self.names.append(key)
+        return self._operators(key, value, path) if isinstance(value, Mapping) and value else self._equals(key, value, path)
+
+    def _has(self, value: object, path: Path) -> Mask:
         wanted: list[object] = value if isinstance(value, list) else [value]
         fields = [field for field in wanted if isinstance(field, str) and field]
         if not fields or len(fields) < len(wanted):
-            problems.append(ConditionError(path, f"has: expected a field name or a list of them, got {shown(value)}"))
-            return _nothing
-        names.extend(fields)
-        return _joined([_has(field) for field in fields], and_)
-    if key == "not":
-        inner = _compile(value, path, names, problems)
-        return lambda columns: list(map(not_, inner(columns)))
-    if key in ("any", "all"):
-        if not isinstance(value, list) or not value:
-            problems.append(ConditionError(path, f"{key}: expected a list of conditions, got {shown(value)}"))
-            return _nothing
-        parts = [_compile(part, (*path, number), names, problems) for number, part in enumerate(value)]
-        return _joined(parts, or_ if key == "any" else and_)
-    return _equals(key, value, path, names, problems)
+            return self._refuse(path, f"has: expected a field name or a list of them, got {self._shown(path)}")
+        self.names.extend(fields)
+        return _joined([_there(field) for field in fields], and_)
+
+    def _equals(self, field: str, value: object, path: Path) -> Mask:
+        wanted = value if isinstance(value, list) else [value]
+        if not wanted or not all(isinstance(item, Scalar) for item in wanted):
+            close = nearest(field, KEYWORDS)
+            hint = f"did you mean `{close}`?" if close else ""
+            return self._refuse(path, f"{field}: expected a value or a list of values, got {self._shown(path)}", hint)
+        numbers = level.numbers_of(field)
+        test = None if numbers is None else operators.levels(wanted, numbers)
+        return _tested(field, operators.equality(wanted) if test is None else test)
+
+    def _operators(self, field: str, asked: Mapping[str, object], path: Path) -> Mask:
+        return _joined([self._operator(field, str(name), operand, (*path, name)) for name, operand in asked.items()], and_)
+
+    def _operator(self, field: str, name: str, operand: object, path: Path) -> Mask:
+        make = operators.OPERATORS.get(name)
+        if make is None:
+            return self._refuse(path, f"{field}: `{name}` is no operator", _meant(field, name), key=True)
+        asked = operators.Asked(field, operand, self._at(path))
+        test = make(name, asked)
+        for message, hint, at in asked.problems:
+            self._refuse(path if at is None else (*path, at), f"{field}: {name}: {message}", hint)
+        return _tested(field, test)
+
+    def _refuse(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> Mask:
+        self.problems.append(ConditionError(path, message, hint, key=key))
+        return _nothing
+
+    def _shown(self, path: Path) -> str:
+        return shown(self._at(path))
+
+    def _at(self, path: Path) -> object:
+        """What was written at a place."""
+        found = self._written
+        for part in path:
+            found = found[part]  # type: ignore[index]
+        return found
+
+
+def _meant(field: str, name: str) -> str:
+    """What to do about an operator that is none."""
+    if name.lower() in operators.OTHER_WORDS:
+        return f"did you mean `{operators.OTHER_WORDS[name.lower()]}`?"
+    if close := nearest(field, KEYWORDS):
+        return f"did you mean `{close}`?"
+    hint = hint_of(name, operators.OPERATORS)
+    return hint if "did you mean" in hint else f"{hint}; for a field in an object write `{field}.{name}`"
 
 
 def _nothing(columns: Fields) -> list[bool]:
@@ -130,42 +196,9 @@ def _joined(masks: list[Mask], how: Callable[[bool, bool], bool]) -> Mask:
     return both
 
 
-def _has(field: str) -> Mask:
+def _there(field: str) -> Mask:
     return lambda columns: list(map(is_not, columns.column(field), repeat(None)))
 
 
-def _equals(field: str, value: object, path: Path, names: list[str], problems: list[ConditionError]) -> Mask:
-    wanted = value if isinstance(value, list) else [value]
-    if problem := _not_a_field(field, value, wanted, path):
-        problems.append(problem)
-        return _nothing
-    names.append(field)
-    # 1 == True and hashes alike in Python, not in JSON: the type is part of the comparison where that can matter.
-    typed = any(isinstance(item, (bool, int, float)) for item in wanted)
-    allowed = frozenset(wanted)
-    exact = frozenset((type(item) is bool, item) for item in wanted)
-
-    def mask(columns: Fields) -> list[bool]:
-        values = columns.column(field)
-        try:
-            if not typed:
-                return list(map(allowed.__contains__, values))
-            return [(type(item) is bool, item) in exact for item in values]
-        except TypeError:  # a list or object in the column does not hash: it equals no scalar
-            return [_hashable(item) and (type(item) is bool, item) in exact for item in values]
-
-    return mask
-
-
-def _not_a_field(field: str, value: object, wanted: list[object], path: Path) -> ConditionError | None:
-    close = nearest(field, KEYWORDS)
-    hint = f"did you mean `{close}`?" if close else ""
-    if not wanted or not all(isinstance(item, Scalar) for item in wanted):
-        return ConditionError(path, f"{field}: expected a value or a list of values, got {shown(value)}", hint)
-    if field in _MISSPELT or (field.lower() in KEYWORDS and field not in KEYWORDS):
-        return ConditionError(path, f"`{field}` is no field and no keyword", f"did you mean `{close or 'has'}`?", key=True)
-    return None
-
-
-def _hashable(value: object) -> bool:
-    return not isinstance(value, (list, dict))
+def _tested(field: str, test: operators.Test) -> Mask:
+    return lambda columns: test(columns.column(field))

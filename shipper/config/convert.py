@@ -101,12 +101,12 @@ class Converter:
 
     def condition(self, node: nodes.Node, name: str) -> Any:
         """Return a compiled Condition, or BAD with every mistake in it noted."""
-        written = nodes.plain(node, as_written=True)
-        found = problems(written)
+        meant, written = nodes.plain(node), nodes.plain(node, as_written=True)
+        found = problems(meant, written)
         for problem in found:
             place = nodes.key_at(node, problem.path) if problem.key else nodes.at(node, problem.path)
             self.document.fault(place, f"{name}: {problem.message}", problem.hint)
-        return BAD if found or nodes.broken(node) else Condition(nodes.plain(node), repr(written))
+        return BAD if found or nodes.broken(node) else Condition(meant, repr(written))
 
     def wrong(self, node: nodes.Node, expected: str, name: str, hint: str = "") -> Unusable:
         """Note that a node is not what is expected."""

@@ -316,9 +316,10 @@ p.yaml:5:34: when: `hass` is no field and no keyword
 p.yaml:5:48: when: any: expected a list of conditions, got a mapping
       - throttle: {rate: 1/s, when: {hass: x, any: {}, a: {b: c}, not: [], al...
                                                    ^^
-p.yaml:5:55: when: a: expected a value or a list of values, got a mapping
-    ...throttle: {rate: 1/s, when: {hass: x, any: {}, a: {b: c}, not: [], all...
-                                                         ^^^^^^
+p.yaml:5:56: when: a: `b` is no operator
+    ...hrottle: {rate: 1/s, when: {hass: x, any: {}, a: {b: c}, not: [], all:...
+                                                         ^
+    allowed: gt, gte, lt, lte, glob, prefix, suffix, contains, regex, cidr; for a field in an object write `a.b`
 p.yaml:5:68: when: expected a condition such as {level: [ERROR, CRITICAL]} or {has: duration_ms}, got a list
     ...te: 1/s, when: {hass: x, any: {}, a: {b: c}, not: [], all: [{has: 5}, ...
                                                          ^^
@@ -328,10 +329,70 @@ p.yaml:5:84: when: has: expected a field name or a list of them, got 5
 p.yaml:5:88: when: expected a condition such as {level: [ERROR, CRITICAL]} or {has: duration_ms}, got a mapping
     ...: x, any: {}, a: {b: c}, not: [], all: [{has: 5}, {}], no: {x: y}}}
                                                          ^^
-p.yaml:5:97: when: no: expected a value or a list of values, got a mapping
-    ... {}, a: {b: c}, not: [], all: [{has: 5}, {}], no: {x: y}}}
-                                                         ^^^^^^
+p.yaml:5:98: when: no: `x` is no operator
+    ...{}, a: {b: c}, not: [], all: [{has: 5}, {}], no: {x: y}}}
+                                                         ^
     did you mean `not`?""",
+    ),
+    "operators": (
+        MINIMAL
+        + """\
+route:
+  - index: app-a
+    when:
+      duration_ms: {gte: "500", lt: soon, grt: 5}
+      url.path: {glob: [/api/*, 5, "[z-a]"], startswith: /api}
+      message: {regex: ["^GET (", "(?=x)"], prefix: ""}
+      client_ip: {cidr: [10.0.0.0/8, 10.1.2.3/8, localhost]}
+      level: {gte: wraning}
+  - index: app
+""",
+        """\
+p.yaml:7:26: route.when: duration_ms: gte: expected a number, got '500'
+          duration_ms: {gte: "500", lt: soon, grt: 5}
+                             ^^^^^
+    leave the quotes out: 500
+p.yaml:7:37: route.when: duration_ms: lt: expected a number, got 'soon'
+          duration_ms: {gte: "500", lt: soon, grt: 5}
+                                        ^^^^
+p.yaml:7:43: route.when: duration_ms: `grt` is no operator
+          duration_ms: {gte: "500", lt: soon, grt: 5}
+                                              ^^^
+    did you mean `gt`? allowed: gt, gte, lt, lte, glob, prefix, suffix, contains, regex, cidr
+p.yaml:8:33: route.when: url.path: glob: expected a glob or a list of them, got 5
+          url.path: {glob: [/api/*, 5, "[z-a]"], startswith: /api}
+                                    ^
+    put it in quotes: "5"
+p.yaml:8:36: route.when: url.path: glob: '[z-a]' is no glob
+          url.path: {glob: [/api/*, 5, "[z-a]"], startswith: /api}
+                                       ^^^^^^^
+    a range goes up, [a-z]; [[] stands for the bracket itself
+p.yaml:8:46: route.when: url.path: `startswith` is no operator
+          url.path: {glob: [/api/*, 5, "[z-a]"], startswith: /api}
+                                                 ^^^^^^^^^^
+    did you mean `prefix`?
+p.yaml:9:25: route.when: message: regex: the pattern cannot be used: missing ), at '^GET ('
+          message: {regex: ["^GET (", "(?=x)"], prefix: ""}
+                            ^^^^^^^^
+    patterns are RE2: no look-around, no backreferences
+p.yaml:9:35: route.when: message: regex: the pattern cannot be used: invalid perl operator, at '(?='
+          message: {regex: ["^GET (", "(?=x)"], prefix: ""}
+                                      ^^^^^^^
+    patterns are RE2: no look-around, no backreferences
+p.yaml:9:53: route.when: message: prefix: expected a text or a list of them, got an empty text
+          message: {regex: ["^GET (", "(?=x)"], prefix: ""}
+                                                        ^^
+p.yaml:10:38: route.when: client_ip: cidr: expected a network such as 10.0.0.0/8 or fc00::/7, got '10.1.2.3/8'
+          client_ip: {cidr: [10.0.0.0/8, 10.1.2.3/8, localhost]}
+                                         ^^^^^^^^^^
+    did you mean 10.0.0.0/8?
+p.yaml:10:50: route.when: client_ip: cidr: expected a network such as 10.0.0.0/8 or fc00::/7, got 'localhost'
+          client_ip: {cidr: [10.0.0.0/8, 10.1.2.3/8, localhost]}
+                                                     ^^^^^^^^^
+p.yaml:11:20: route.when: level: gte: expected a number or the name of a level, got 'wraning'
+          level: {gte: wraning}
+                       ^^^^^^^
+    did you mean `warning`? allowed: trace, debug, info, notice, warning, error, critical, alert, emergency""",
     ),
     "routes": (
         MINIMAL + "route:\n  - {index: Errors}\n  - {index: app, window: -1d}\n  - {when: {a: b}, indx: app}\n",

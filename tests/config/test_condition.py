@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.config.condition import Condition, ConditionError, problems
+from tests.config.oracle_condition import ASKED, SCALARS, VALUES, holds
 
-FIELDS = ("level", "status", "tags")
+FIELDS = ("level", "status", "tags", "log.level")
 
 
 class Rows:
@@ -21,33 +22,14 @@ class Rows:
         return [row.get(name) for row in self.rows]
 
 
-def holds(written, row) -> bool:
-    """The same language row by row: the oracle."""
-    return all(_term_holds(key, value, row) for key, value in written.items())
-
-
-def _term_holds(key, value, row) -> bool:
-    if key == "has":
-        return all(row.get(field) is not None for field in (value if isinstance(value, list) else [value]))
-    if key == "not":
-        return not holds(value, row)
-    if key in ("any", "all"):
-        return {"any": any, "all": all}[key](holds(part, row) for part in value)
-    wanted = value if isinstance(value, list) else [value]
-    found = row.get(key)
-    return not isinstance(found, (list, dict)) and any(
-        found == item and (found is True) == (item is True) for item in wanted if _like(found, item)
-    )
-
-
-def _like(found, item) -> bool:
-    return isinstance(found, bool) == isinstance(item, bool)
-
-
-SCALARS = st.none() | st.booleans() | st.sampled_from([0, 1, 1.0, 2.5, "ERROR", "INFO", "", "1"])
+LEVEL_FIELDS = ("level", "log.level")
+LEVELS = st.sampled_from(["error", "WARNING", "warn", "info", "Fatal"])
 TERMS = st.one_of(
-    st.dictionaries(st.sampled_from(FIELDS), SCALARS | st.lists(SCALARS, min_size=1, max_size=3), min_size=1, max_size=2),
+    st.dictionaries(st.sampled_from(FIELDS), SCALARS | st.lists(SCALARS, min_size=1, max_size=3) | ASKED, min_size=1, max_size=2),
     st.builds(lambda names: {"has": names}, st.sampled_from(FIELDS) | st.lists(st.sampled_from(FIELDS), min_size=1, max_size=2)),
+    st.builds(
+        lambda field, name, bound: {field: {name: bound}}, st.sampled_from(LEVEL_FIELDS), st.sampled_from(["gte", "lt"]), LEVELS
+    ),
 )
 CONDITIONS = st.recursive(
     TERMS,
@@ -58,13 +40,15 @@ CONDITIONS = st.recursive(
     ),
     max_leaves=6,
 )
-VALUES = SCALARS | st.just([1]) | st.just({"a": 1})
 
 
-@given(written=CONDITIONS, rows=st.lists(st.dictionaries(st.sampled_from(FIELDS), VALUES), max_size=6))
-def test_a_mask_is_what_each_row_says(written, rows) -> None:
-    """For all conditions and rows: the mask of the batch equals the condition evaluated row by row."""
-    assert [holds(written, row) for row in rows] == Condition(written).mask(Rows(rows))
+@settings(deadline=None, max_examples=400)
+@given(written=CONDITIONS, batches=st.lists(st.lists(st.dictionaries(st.sampled_from(FIELDS), VALUES), max_size=8), max_size=3))
+def test_a_mask_is_what_each_row_says(written, batches) -> None:
+    """For all conditions and rows, also those that came in other batches before: the mask equals the condition row by row."""
+    condition = Condition(written)
+    for rows in batches:
+        assert [holds(written, row) for row in rows] == condition.mask(Rows(rows))
 
 
 @given(written=CONDITIONS)
