@@ -1,7 +1,7 @@
 """Operators: what a condition asks of one field besides equality, and the masks that answer it.
 
     {duration_ms: {gte: 500, lt: 1000}}         all of them must hold
-    {url.path: {glob: [/api/*, /v?/health]}}    of several values any one will do
+    {url.path: {glob: [/api/*, "/v?/health"]}}    of several values any one will do
     {message: {prefix: Started}}                and `suffix`, `contains`, `regex`
     {client_ip: {cidr: [10.0.0.0/8, fc00::/7]}}
     {level: {gte: warning}}                     fields that hold levels, by their severity
@@ -40,7 +40,7 @@ from shipper.config.search import KEPT_CHARS_MAX, KEPT_MAX, Search, texts_of
 from shipper.config.suggest import hint as hint_of
 from shipper.config.suggest import shown
 from shipper.model import level
-from shipper.model.address import ipv4_number, parsed_address
+from shipper.model.address import canonical_ipv4, parsed_address
 from shipper.model.pattern import PatternError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 Test = Callable[[Sequence[object]], list[bool]]
-_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "gt": operator.gt,
     "gte": operator.ge,
     "lt": operator.lt,
@@ -117,7 +117,7 @@ class Asked:
 
 def comparison(name: str, asked: Asked) -> Test:
     """The test of `gt`, `gte`, `lt`, `lte`."""
-    holds, bound, numbers = _COMPARISONS[name], asked.operand, level.numbers_of(asked.field)
+    holds, bound, numbers = COMPARISONS[name], asked.operand, level.numbers_of(asked.field)
     if isinstance(bound, str) and not asked.is_plain():
         bound = scalars.resolve(bound)
     if type(bound) in _NUMBERS and not math.isnan(bound):  # type: ignore[arg-type]
@@ -321,7 +321,7 @@ def cidr(_name: str, asked: Asked) -> Test:
     def judge(value: object) -> bool:
         if not isinstance(value, str):
             return False
-        number = ipv4_number(value)  # canonical, as most are: spares most of the parsing
+        number = canonical_ipv4(value)  # canonical, as most are: spares most of the parsing
         if number >= 0:
             return number in ranges[4]
         address = parsed_address(value)
@@ -364,7 +364,7 @@ def _either(masks: list[list[bool]]) -> list[bool]:
 
 
 OPERATORS: dict[str, Callable[[str, Asked], Test]] = {
-    **dict.fromkeys(_COMPARISONS, comparison),
+    **dict.fromkeys(COMPARISONS, comparison),
     "glob": glob,
     "prefix": prefix,
     "suffix": suffix,

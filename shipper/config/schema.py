@@ -15,6 +15,7 @@ from shipper.config import pipeline, texts, wanted
 from shipper.config.condition import Condition
 from shipper.config.fields import EXPECTED, FilePath, Size
 from shipper.config.find import find, names
+from shipper.config.operators import COMPARISONS, OPERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +54,32 @@ def schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A pipeline of shipper",
         **top,
-        "$defs": {"condition": {"type": "object", "minProperties": 1, "description": "Which records; see `when` in the manual."}},
+        "$defs": {"condition": _condition()},
     }
+
+
+def _condition() -> Schema:
+    """The language of `when`: keywords, and fields with a value, several, or what is asked of them."""
+    value: Schema = {"type": ["string", "number", "boolean", "null"]}
+    text, bound = {"anyOf": [_TEXT, _listed(_TEXT)]}, {"type": ["string", "number"]}
+    asked = {name: bound if name in COMPARISONS else text for name in OPERATORS}
+    operators: Schema = {"type": "object", "minProperties": 1, "additionalProperties": False, "properties": asked}
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "description": "Which records; docs/conditions.md tells the language.",
+        "properties": {
+            "has": text | {"description": "Fields that are there and not null."},
+            "not": _CONDITION,
+            "any": _listed(_CONDITION),
+            "all": _listed(_CONDITION),
+        },
+        "additionalProperties": {"anyOf": [value, _listed(value), operators]},
+    }
+
+
+def _listed(item: Schema) -> Schema:
+    return {"type": "array", "minItems": 1, "items": item}
 
 
 def _sources() -> Schema:

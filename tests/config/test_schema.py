@@ -21,10 +21,11 @@ def written() -> Iterator[tuple[str, Any]]:
     """Every pipeline of the project, and every example of the manual that is a whole one."""
     for path in sorted((ROOT / "pipelines").glob("*.yaml")):
         yield path.name, yaml.safe_load(path.read_text())
-    for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "inputs.md").read_text(), re.DOTALL)):
-        found = yaml.safe_load(block)
-        if isinstance(found, dict) and "sources" in found:
-            yield f"docs/inputs.md {number}", found
+    for page in ("inputs.md", "conditions.md"):
+        for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)):
+            found = yaml.safe_load(block)
+            if isinstance(found, dict) and "sources" in found:
+                yield f"docs/{page} {number}", found
 
 
 def test_the_schema_is_a_schema() -> None:
@@ -56,6 +57,10 @@ def base(**changes: Any) -> dict[str, Any]:
         {"output": {"type": "elasticsearch"}},
         {"redact": {"pack": ["pii"]}},
         {"route": [{"when": {}, "index": "app"}]},
+        {"route": [{"when": {"a": {"gte": [1]}}, "index": "app"}]},
+        {"route": [{"when": {"a": {"starts": "x"}}, "index": "app"}]},
+        {"route": [{"when": {"not": {"any": [{"a": {}}]}}, "index": "app"}]},
+        {"route": [{"when": {"has": []}, "index": "app"}]},
         {"nmae": "x"},
         {"id": "contents"},
     ],
