@@ -16,7 +16,7 @@ from shipper.stages.filter import Filter
 from tests.kit import laws
 from tests.kit.site import Site, check_whole
 
-LEVELS = ["ERROR", "INFO", None, 3, True, ["ERROR"]]
+LEVELS = ["ERROR", "INFO", None, 8, True, ["ERROR"]]
 
 
 def stage(**settings: Any) -> Filter:
