@@ -121,9 +121,12 @@ class TextDecoder(ABC):
         between = b"{"
         for member in self.members:
             values = columns[member.name]
+            absent = values.count(b"")
+            if pieces and absent == count:
+                continue
             if member.kind == "text":
                 values = escaped(values)
-            if b"" not in values or not pieces:
+            if not absent or not pieces:
                 quote = b"" if member.kind == "number" else b'"'
                 pieces += [repeat(b'%b"%b":%b' % (between, member.name.encode(), quote)), values]
                 between = quote + b","
@@ -184,12 +187,18 @@ def escaped(values: Sequence[bytes]) -> Sequence[bytes]:
     joined = b"\n".join(values)
     if not _ESCAPED.search(joined) and joined.count(b"\n") == max(len(values) - 1, 0):
         return values
-    return [orjson.dumps(value.decode("utf-8", "replace"))[1:-1] for value in values]
+    found = joined.decode("utf-8", "replace").split("\n")
+    if len(found) != len(values):  # further lines of a record were put to it
+        found = [value.decode("utf-8", "replace") for value in values]
+    # Within a text a quote has a backslash before it, so that a comma between two quotes is one between two texts.
+    return orjson.dumps(found)[2:-2].split(b'","')
 
 
 def _numbers(values: Sequence[bytes], refused: dict[int, str]) -> Values:
     """A column of numbers; None for what is empty. Refuses lines whose value is no number."""
     some = b"" in values
+    if some and not any(values):
+        return [None] * len(values)
     try:
         found: list[Any] = orjson.loads(b"[%b]" % b",".join([value or b"null" for value in values] if some else values))
         if len(found) == len(values) and found.count(None) == values.count(b"") and set(map(type, found)) <= _NUMBERS:

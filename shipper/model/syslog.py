@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -63,19 +63,60 @@ _MONTHS = {
 }
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _STRAYS = {0xDC80 + byte: 0x80 + byte for byte in range(0x80)}
-_FRACTION_DIGITS = 9
+FRACTION_DIGITS = 9
 _CACHED_TIMES = 4096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Reader:
-    """Reads messages. Holds a cache of times; one for a source or a frame."""
+class Times(Protocol):
+    """What becomes of the times of messages: the text of `@timestamp`, and whether nothing of it was lost."""
 
-    def __init__(self, timezone: str = "UTC", year: int | None = None) -> None:
+    def iso(self, found: re.Match[str]) -> tuple[str | None, bool]:
+        """An ISO date: day and clock, fraction, offset."""
+        ...
+
+    def date(self, found: re.Match[str], arrival: float | None) -> tuple[str | None, bool]:
+        """A date of RFC 3164: month, day, year, clock, fraction."""
+        ...
+
+
+class InUtc:
+    """Times in UTC. Holds a cache of seconds."""
+
+    def __init__(self, timezone: str, year: int | None) -> None:
         """`timezone` is that of dates without one, `year` that of dates without one, where it is known."""
         self._zone = Timezone(timezone).info
         self._year = year
-        self._times: dict[tuple[str, str, int | None], str | None] = {}
+        self._seconds: dict[tuple[str, str, int | None], str | None] = {}
+
+    def iso(self, found: re.Match[str]) -> tuple[str | None, bool]:
+        """See `Times`."""
+        text, fraction, zone = found.groups()
+        key = text, zone or "", None
+        if key not in self._seconds:
+            self._keep(key, _in_utc(text, zone, self._zone))
+        return _with_fraction(self._seconds[key], fraction)
+
+    def date(self, found: re.Match[str], arrival: float | None) -> tuple[str | None, bool]:
+        """See `Times`."""
+        month, day, year, clock, fraction = found.groups()
+        key = f"{month} {day} {clock}", year or "", None if arrival is None else int(arrival)
+        if key not in self._seconds:
+            self._keep(key, _nearest(key[0], int(year) if year else self._year, key[2], self._zone))
+        return _with_fraction(self._seconds[key], fraction)
+
+    def _keep(self, key: tuple[str, str, int | None], seconds: str | None) -> None:
+        if len(self._seconds) >= _CACHED_TIMES:
+            self._seconds.clear()
+        self._seconds[key] = seconds
+
+
+class Reader:
+    """Reads messages; one for a source or a frame, as it holds the caches of its times."""
+
+    def __init__(self, timezone: str = "UTC", year: int | None = None, times: Times | None = None) -> None:
+        """`timezone` and `year` are those of dates without one; or `times` makes of them what it likes."""
+        self._times = times or InUtc(timezone, year)
 
     def row(self, message: bytes, arrival: float | None = None) -> bytes:
         """One message as a JSON object on one line, UTF-8. `arrival` is in Unix seconds. Never raises for what it holds."""
@@ -86,9 +127,9 @@ class Reader:
         priority = _PRIORITY.match(text)
         if priority is None:
             return self._read(text, 0, {}, arrival)
-        if int(priority[1]) >= len(_PRIORITY_FIELDS):
+        if int(priority[1]) >= len(PRIORITY_FIELDS):
             return {"message": text}
-        fields = _PRIORITY_FIELDS[int(priority[1])].copy()
+        fields = PRIORITY_FIELDS[int(priority[1])].copy()
         header = _HEADER.match(text, priority.end())
         if header is not None:
             return self._read_5424(text, header, fields)
@@ -104,7 +145,7 @@ class Reader:
         whole = True
         if stamp != "-":
             found = _STAMP.fullmatch(stamp)
-            whole = found is not None and self._put_time(fields, self._iso(found[1], found[3]), found[2])
+            whole = found is not None and _put_time(fields, *self._times.iso(found))
         data, at, once = structured_data(text, header.end())
         if data:
             fields["log.syslog.structured_data"] = data
@@ -117,45 +158,28 @@ class Reader:
         """RFC 3164 from its date on; without a date all of it is text."""
         whole = True
         if iso := _ISO_DATE.match(text, at):
-            whole = self._put_time(fields, self._iso(iso[1], iso[3]), iso[2])
+            whole = _put_time(fields, *self._times.iso(iso))
             at = _put_origin(fields, text, iso.end())
         elif date := _DATE.match(text, at):
-            month, day, year, clock, fraction = date.groups()
-            seconds = self._local(f"{month} {day} {clock}", int(year) if year else self._year, arrival)
-            whole = self._put_time(fields, seconds, fraction)
+            whole = _put_time(fields, *self._times.date(date, arrival))
             at = _put_origin(fields, text, date.end())
         fields["message"] = text[at:]
         if not whole:
             fields["event.original"] = text
         return fields
 
-    def _put_time(self, fields: dict[str, object], seconds: str | None, fraction: str | None) -> bool:
-        """Put `@timestamp`, if there is one; whether nothing of it was lost."""
-        if seconds is None:
-            return False
-        digits = fraction or "000"
-        fields["@timestamp"] = f"{seconds}.{digits[:_FRACTION_DIGITS]:0<3}Z"
-        return len(digits) <= _FRACTION_DIGITS
 
-    def _iso(self, text: str, zone: str | None) -> str | None:
-        """The second in UTC of an ISO date, `2026-02-05T14:30:45`; None where there is no such time."""
-        key = text, zone or "", None
-        if key not in self._times:
-            self._keep(key, _in_utc(text, zone, self._zone))
-        return self._times[key]
+def _put_time(fields: dict[str, object], stamp: str | None, whole: bool) -> bool:  # noqa: FBT001  of one call each
+    if stamp is not None:
+        fields["@timestamp"] = stamp
+    return whole
 
-    def _local(self, text: str, year: int | None, arrival: float | None) -> str | None:
-        """The same of `Feb 5 14:30:45`, in the reader's zone."""
-        second = None if arrival is None else int(arrival)
-        key = text, str(year or ""), second
-        if key not in self._times:
-            self._keep(key, _nearest(text, year, second, self._zone))
-        return self._times[key]
 
-    def _keep(self, key: tuple[str, str, int | None], seconds: str | None) -> None:
-        if len(self._times) >= _CACHED_TIMES:
-            self._times.clear()
-        self._times[key] = seconds
+def _with_fraction(seconds: str | None, fraction: str | None) -> tuple[str | None, bool]:
+    if seconds is None:
+        return None, False
+    digits = fraction or "000"
+    return f"{seconds}.{digits[:FRACTION_DIGITS]:0<3}Z", len(digits) <= FRACTION_DIGITS
 
 
 def decoded(message: bytes) -> str:
@@ -260,4 +284,5 @@ def _fields_of(priority: int) -> dict[str, object]:
     }
 
 
-_PRIORITY_FIELDS = [_fields_of(priority) for priority in range(len(FACILITIES) * len(SEVERITIES))]
+PRIORITY_FIELDS = [_fields_of(priority) for priority in range(len(FACILITIES) * len(SEVERITIES))]
+"""What a priority says, by its number."""
