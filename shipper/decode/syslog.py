@@ -149,14 +149,20 @@ def _found(lines: Sequence[bytes]) -> tuple[_Parts, set[int]]:
         found = pattern.findall(b"\n".join([lines[row] for row in left]))
         columns = dict(zip(pattern.groupindex, map(list, zip(*found, strict=True)), strict=True))
         sure = columns[_SURE[pattern]]
-        for name, column in columns.items():
-            if len(left) == len(lines):
-                parts[name] = column
-            else:
-                for row, value in zip(left, column, strict=True):
-                    parts[name][row] = value
+        if len(left) == len(lines):
+            parts.update(columns)
+        else:
+            for name, column in columns.items():
+                parts[name] = _placed(parts[name], left, column)
         left = [row for row, value in zip(left, sure, strict=True) if not value] if b"" in sure else []
     return parts, set(left)
+
+
+def _placed(column: list[bytes], rows: Sequence[int], values: Sequence[bytes]) -> list[bytes]:
+    """The column with the values of some rows."""
+    for row, value in zip(rows, values, strict=True):
+        column[row] = value
+    return column
 
 
 def _put(parts: _Parts, row: int, fields: Mapping[str, Any]) -> bytes:
