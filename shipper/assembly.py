@@ -25,6 +25,7 @@ from shipper.encode import document
 from shipper.encode.index import Horizon, Route, Router
 from shipper.flow import Parts
 from shipper.intake import Intake
+from shipper.model.columns import meet
 from shipper.model.errors import ComponentError, ConfigError, Fault, HostError, Place
 from shipper.redact.gate import Gate, choose_engine
 
@@ -186,6 +187,8 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     if faults.faults:  # what the gate refuses belongs to the same message
         faults.run(lambda: make_gate(pipeline, surroundings, {}))
     faults.check()
+    faults.faults += _in_each_others_way(pipeline.stages, [stage for _, stage in stages])
+    faults.check()
     router = Router(routes_of(pipeline), horizon)
     makers = (*frames, *(stage for _, stage in stages), *(source.component.factory for source in pipeline.sources))
     adds = dict.fromkeys(name for maker in makers for name in getattr(maker, "adds", ()))
@@ -230,6 +233,22 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
 def _timeline(stamps: Stamps) -> Timeline | None:
     """What reads times as the pipeline says; None where it says nothing."""
     return None if stamps.is_plain else Timeline(stamps.layouts, stamps.zone, stamps.fold)
+
+
+def _in_each_others_way(components: Sequence[Component], stages: Sequence[Any]) -> list[Fault]:
+    """Stages that add what an earlier one adds, which would stand there twice, or change in records what only documents have."""
+    faults: list[Fault] = []
+    for number, (component, stage) in enumerate(zip(components, stages, strict=True)):
+        for earlier, before in zip(components[:number], stages, strict=False):
+            added = next((name for name in stage.adds for other in before.adds if meet(name, other)), None)
+            if added is not None:
+                error = ComponentError(f"`{added}` is added by {earlier.type} already", "target", "give it another name")
+                faults.append(component.fault(error))
+            changed = next((name for name in getattr(stage, "changes", ()) for other in before.adds if meet(name, other)), None)
+            if changed is not None:
+                hint = f"it changes records, not what stages add to documents; put it before {earlier.type}"
+                faults.append(component.fault(ComponentError(f"`{changed}` is added by {earlier.type}", "", hint)))
+    return faults
 
 
 def _common(component: Component, gate: Gate, host_name: str) -> Callable[[str], tuple[bytes, Mapping[str, object]]]:

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import maxminddb
 
+from shipper.edge import host
 from shipper.model.errors import ComponentError
 from shipper.stages.geoip import MissingTableError
 from shipper.stages.places import database_family
@@ -112,7 +113,7 @@ class MmdbTable:
 
 
 class Tables:
-    """All tables of the agent, by path: `stages.stage.Resources`. Bounded by what the configuration names."""
+    """All tables of the agent, by path, and what is known of the host: `stages.stage.Resources`. Bounded by what the configuration names."""
 
     def __init__(self, scratch: Path | None = None) -> None:
         """Take the directory for private copies, the state directory say; None is the system's temporary directory."""
@@ -134,6 +135,10 @@ class Tables:
     def all(self) -> list[MmdbTable]:
         """Those that are open."""
         return list(self._tables.values())
+
+    def host(self) -> Mapping[str, object]:
+        """See `host.py`."""
+        return host.facts()
 
     def refresh(self) -> list[Note]:
         """Take new versions of the files into use. Returns what the log shall say since the last call. Never raises."""

@@ -39,6 +39,10 @@ class Resources(Protocol):
         """Open the mmdb at `path` (shared between stages). Raises ComponentError where it is missing, empty or broken."""
         ...
 
+    def host(self) -> Mapping[str, object]:
+        """What is known of the machine, by ECS name below `host`: `architecture`, `ip`, `os.type` and more of `os`."""
+        ...
+
 
 class Stage(Protocol):
     """What the chain asks of a stage. Made once per pipeline from its `Config`; called once a batch, in the chain's thread.

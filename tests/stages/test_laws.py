@@ -16,6 +16,7 @@ from shipper.config.fields import Duration, FilePath, Network, Rate, Size
 from shipper.model.columns import Columns
 from shipper.stages.filter import Filter
 from shipper.stages.geoip import Geoip
+from shipper.stages.metadata import Metadata
 from shipper.stages.sample import Sample
 from shipper.stages.summary import Summary
 from shipper.stages.throttle import Throttle
@@ -46,10 +47,19 @@ class OneTable:
         """The table."""
         return OneAddress()
 
+    def host(self) -> Mapping[str, object]:
+        """A machine."""
+        return {"os.type": "linux", "ip": ["192.0.2.1"]}
+
 
 def geoip(**settings_: Any) -> Geoip:
     """A geoip stage over the table."""
     return Geoip(Geoip.Config(**{"field": "client_ip", "databases": [FilePath("city.mmdb")], **settings_}), OneTable())
+
+
+def metadata(**settings_: Any) -> Metadata:
+    """A metadata stage."""
+    return Metadata(Metadata.Config(**settings_), OneTable())
 
 
 def sample(**settings_: Any) -> Sample:
@@ -124,6 +134,8 @@ STAGES = {
     "geoip, beside the address": lambda: geoip(field="client.ip"),
     "geoip, behind proxies": lambda: geoip(forwarded="x_forwarded_for", trusted=[Network("0.0.0.0/1"), Network("fe80::/10")]),
     "geoip, behind proxies that log no peer": lambda: geoip(field=None, forwarded="x_forwarded_for", trusted=[Network("::/0")]),
+    "metadata": lambda: metadata(static={"environment": "x", "service.name": "y", "client": 1}, path="{instance}"),
+    "metadata, of the host": lambda: metadata(host=["os", "ip"]),
     "sample": lambda: sample(),
     "sample, by key": lambda: sample(key=["service", "client_ip"], when=Condition({"level": "ERROR"})),
     "sample, protected": lambda: sample(rate=0.5, key=["level"], protect=Condition({"service": "api"})),
