@@ -10,40 +10,44 @@ RULES
 - An empty value means that the member is not there.
 - `@timestamp` is no member of a row: it is a column only, from which the chain makes the document's own. Its texts are read by the
   format's `timeline`.
-- The lines behind the first of a record go where `rest` says: by default they are put to `message`, behind a newline. A trace goes
-  to `error.stack_trace`.
+- The lines behind the first of a record go where `further` says: by default they are put to the member `rest`, behind a newline.
+- A format that is read much has `quick` besides: it makes rows of the usual lines by the block, and leaves the others to `parse`.
+  Both say the same of a line, so that it never depends on what stands beside it.
 
 THEORY
-A column is checked for characters to escape in one search over its texts put together, and numbers are decoded as one JSON array,
-which also proves that they are numbers. A row is one join of constants and columns. Members that are missing in some rows are
-fragments, each made once and kept as long as there is room. No Python statement per row where lines are of the format.
+A column is escaped in one piece, by the encoder that JSON has anyway, and numbers are decoded as one JSON array, which also proves
+that they are numbers. A row is one join of constants and columns. Members that are missing in some rows are fragments, each made
+once and kept as long as there is room. No Python statement per row where lines are of the format.
 """
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from itertools import repeat
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from itertools import compress, repeat
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import msgspec
 import orjson
 
 from shipper.decode.decoder import RESERVED, Reading, as_columns, unwrapped
 from shipper.model.batch import split_rows
-from shipper.model.columns import Columns, Values
+from shipper.model.columns import Columns, Values, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from shipper.decode.timestamp import Timeline
     from shipper.model.batch import SafeBatch
 
 STAMP = "@timestamp"
 _OURS = ("log.offset", "log.file", "host.name")
-_ESCAPED = re.compile(rb'["\\\x00-\x09\x0b-\x1f]')
-_KEPT_MAX = 4096
-"""Fragments kept a member; then they are forgotten."""
+_WRAPPED = b'{"message":"'
+_NUMERALS = b"+-.0123456789Ee,nul"
+_KEPT_MAX, _KEPT_BYTES_MAX = 4096, 256
+"""Values kept in a `Remembered`; and how long one of them may be."""
+T = TypeVar("T")
 
 
 class Member(NamedTuple):
@@ -69,22 +73,78 @@ class Parsed(msgspec.Struct):
     """The column of a name in `extras`."""
 
 
+class Quick(msgspec.Struct):
+    """What a format made of the usual ones among some lines."""
+
+    rows: list[bytes]
+    """JSON objects without their last brace, of the lines that were taken."""
+    fields: Mapping[str, Values]
+    """Their columns by name, made when they are asked for (see `Lazy`)."""
+    left: Sequence[int] = ()
+    """The lines that were not taken, in order."""
+
+
+class Lines(Sequence[bytes]):
+    """The lines of a block, split when they are first looked at one by one; `text` has a newline behind each."""
+
+    def __init__(self, text: bytes, count: int) -> None:
+        self.text, self._count = text, count
+        self._split: list[bytes] = []
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes]) -> Self:
+        """Any lines; those that are put together already stay so."""
+        return lines if isinstance(lines, cls) else cls(b"\n".join([*lines, b""]), len(lines))
+
+    def _lines(self) -> list[bytes]:
+        if not self._split:
+            self._split = split_rows(self.text, None)
+        return self._split
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        """One after the other."""
+        return iter(self._lines())
+
+    def __getitem__(self, at: Any) -> Any:
+        """One of them, or some."""
+        return self._lines()[at]
+
+
+class Lazy(dict[str, Values]):
+    """Columns by name, each made when it is first asked for; `other` makes those that have no maker."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], Values]], other: Callable[[str], Values]) -> None:
+        super().__init__()
+        self._makers, self._other = makers, other
+
+    def __missing__(self, name: str) -> Values:
+        """Make the column; that of a name nobody knows is empty."""
+        maker = self._makers.get(name)
+        self[name] = maker() if maker is not None else self._other(name)
+        return self[name]
+
+
 class TextDecoder(ABC):
     """Base of text formats; see the module."""
 
-    members: ClassVar[Sequence[Member]]
+    members: Sequence[Member]
     timeline: Timeline | None = None
     guards: Mapping[str, bytes] = {}
-    rest = "message"
+    rest: ClassVar[str] = "message"
     """The member that takes the further lines of a record."""
 
     def __init__(self, _config: Any, reads: Sequence[str], adds: Sequence[str], _spare: Sequence[str] = ()) -> None:
         """See `decoder.py` for the arguments."""
         self._reads = frozenset(reads)
+        self._typed = _Typed(self._reads)
         self._adds = tuple(dict.fromkeys((*RESERVED, *_OURS, *adds)))
         self._clashing = frozenset(name.partition(".")[0] for name in self._adds)
         self._kinds = {member.name: member.kind for member in self.members}
-        self._fragments = {member.name: _Fragments(member) for member in self.members}
+        self._fragments = {member.name: _fragments(member) for member in self.members}
         self._always_odd = any(self._clashes(member.name) for member in self.members)
 
     @abstractmethod
@@ -92,22 +152,103 @@ class TextDecoder(ABC):
         """Read the lines, none of which has a newline. Never raises for what they say."""
         ...
 
+    def quick(self, _lines: Sequence[bytes]) -> Quick | None:
+        """Read the usual ones of the lines, at least one, as `parse` would; None where that is no gain."""
+        return None
+
+    def further(self, text: bytes) -> Mapping[str, bytes]:
+        """What the further lines of a record say, by member; it is put to the values of its first line, behind a newline."""
+        return {self.rest: text}
+
     def decode(self, batch: SafeBatch) -> Columns:
         """Columns of a batch; see `Decoder.decode`."""
-        lines = split_rows(batch.block, batch.ends)
-        return as_columns(batch, lines, self.read(lines), tuple(self._clashing))
+        lines = Lines(batch.block, batch.count) if batch.ends is None else split_rows(batch.block, batch.ends)
+        reading = self.read(lines) if _WRAPPED in batch.block else self._read(lines, {})
+        return as_columns(batch, lines, reading, tuple(self._clashing))
 
     def read(self, lines: Sequence[bytes]) -> Reading:
         """Read some lines by themselves; see `Decoder.read`."""
-        heads, rests = _apart(lines)
+        return self._read(*_apart(lines))
+
+    def _read(self, heads: Sequence[bytes], rests: Mapping[int, bytes]) -> Reading:
+        """Read the first lines of records; `rests` are the further lines of some."""
+        plain: Sequence[int] = sorted(rests)
+        usual = list(compress(heads, _mask(len(heads), plain))) if plain else heads
+        quick = self.quick(usual) if usual else None
+        if quick is None:
+            return self._read_plainly(heads, rests)
+        if quick.left:
+            places = list(compress(range(len(heads)), _mask(len(heads), plain))) if plain else range(len(heads))
+            plain = sorted([*plain, *(places[row] for row in quick.left)])
+        if not plain:
+            return Reading(quick.rows, quick.fields, {}, self._odd(len(heads), (), ()))
+        left = self._read_plainly(
+            [heads[row] for row in plain], {place: rests[row] for place, row in enumerate(plain) if row in rests}
+        )
+        rows = woven(quick.rows, left.rows, plain)
+        fields = Lazy({}, lambda name: woven(quick.fields[name], left.fields[name], plain))
+        odd = set(range(len(rows))) if self._always_odd else {plain[row] for row in left.odd}
+        return Reading(rows, fields, {plain[row]: why for row, why in left.refused.items()}, odd)
+
+    def _read_plainly(self, heads: Sequence[bytes], rests: Mapping[int, bytes]) -> Reading:
+        """Read lines by `parse`. `rests` are the further lines of some."""
         parsed = self.parse(heads)
         columns = dict(parsed.columns)
         if rests:
-            columns[self.rest] = _with_rests(columns.get(self.rest), rests, len(lines))
+            self._put(columns, rests, len(heads))
         numbers = {name: _numbers(columns[name], parsed.refused) for name, kind in self._kinds.items() if kind == "number"}
-        odd = set(range(len(lines))) if self._always_odd or any(map(self._clashes, parsed.extra_names)) else set()
-        rows = self._rows(columns, parsed.extras, len(lines))
-        return Reading(rows, _Fields(columns, numbers, parsed, len(lines)), parsed.refused, odd)
+        rows = self._rows(columns, parsed.extras, len(heads))
+        odd = self._odd(len(heads), parsed.extras or (), parsed.extra_names)
+        first = self.members[0].name  # there in every line, be it empty
+        makers = {name: partial(_strings if name == first else texts, values) for name, values in columns.items()}
+        fields = Lazy(makers, self._others(parsed, rows))
+        fields.update(numbers)
+        return Reading(rows, fields, parsed.refused, odd)
+
+    def _others(self, parsed: Parsed, rows: Sequence[bytes]) -> Callable[[str], Values]:
+        """The columns of what is no member of the format."""
+        if parsed.extra_fields is not None:
+            made, names = parsed.extra_fields, frozenset(parsed.extra_names)
+            return lambda name: made(name) if name in names else [None] * len(rows)
+        if parsed.extras is None:
+            return lambda _name: [None] * len(rows)
+        sound = [b"{" if row in parsed.refused else text for row, text in enumerate(rows)] if parsed.refused else rows
+        return self.decoded(sound, parsed.extra_names)
+
+    def decoded(self, rows: Sequence[bytes], names: Collection[str] | None = None) -> Callable[[str], Values]:
+        """Columns from rows that are made already: all that are wanted at once, when the first is asked for.
+
+        `names` are those that rows may have besides the format's members.
+        """
+        there = frozenset((*self._kinds, *(name.partition(".")[0] for name in names or ()), *(names or ())))
+        found: dict[str, Values] = {}
+
+        def column(name: str) -> Values:
+            if name not in there and name.partition(".")[0] not in there:
+                return [None] * len(rows)
+            if name not in found:
+                found.update((self._typed if name in self._reads else _Typed([name])).columns(rows))
+            return found[name]
+
+        return column
+
+    def _put(self, columns: dict[str, Sequence[bytes]], rests: Mapping[int, bytes], count: int) -> None:
+        """Put further lines to the values of their records."""
+        changed: dict[str, list[bytes]] = {}
+        for row, rest in rests.items():
+            for name, text in self.further(rest).items():
+                if name not in changed:
+                    changed[name] = list(columns.get(name) or [b""] * count)
+                    columns[name] = changed[name]
+                value = changed[name][row]
+                changed[name][row] = b"%b\n%b" % (value, text) if value else text
+
+    def _odd(self, count: int, extras: Sequence[bytes], names: Collection[str]) -> set[int]:
+        """Rows that have a member where documents have something from us; `names` are those that the lines themselves give."""
+        if self._always_odd:
+            return set(range(count))
+        marks = [b",%b:" % orjson.dumps(name) for name in names if self._clashes(name)]
+        return {row for row, text in enumerate(extras) if any(mark in text for mark in marks)} if marks else set()
 
     def _clashes(self, name: str) -> bool:
         """Whether a member stands where documents have something from us, or would have to reach into it."""
@@ -121,16 +262,13 @@ class TextDecoder(ABC):
         between = b"{"
         for member in self.members:
             values = columns[member.name]
-            absent = values.count(b"")
-            if pieces and absent == count:
-                continue
             if member.kind == "text":
                 values = escaped(values)
-            if not absent or not pieces:
+            if not pieces or all(values):
                 quote = b"" if member.kind == "number" else b'"'
                 pieces += [repeat(b'%b"%b":%b' % (between, member.name.encode(), quote)), values]
                 between = quote + b","
-            else:
+            elif any(values):
                 pieces += [repeat(between[:-1]), map(self._fragments[member.name].__getitem__, values)]
                 between = b","
         pieces.append(repeat(between[:-1]))
@@ -139,76 +277,126 @@ class TextDecoder(ABC):
         return list(map(b"".join, zip(*pieces, strict=False))) if count else []
 
 
-class _Fragments(dict[bytes, bytes]):
-    """A value, escaped -> `,"name":"value"`; nothing for an empty one. Bounded; forgets everything when full."""
+class Remembered(dict[bytes, T]):
+    """A value -> what `make` makes of it. Bounded: long values are not kept, and everything is forgotten when full (1 MiB)."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, make: Callable[[bytes], T]) -> None:
         super().__init__()
-        self._pattern = b',"%b":%%b' if member.kind == "number" else b',"%b":"%%b"'
-        self._pattern %= member.name.encode().replace(b"%", b"%%")
+        self._make = make
 
-    def __missing__(self, value: bytes) -> bytes:
-        if not value:
-            return value
-        if len(self) >= _KEPT_MAX:
-            self.clear()
-        self[value] = self._pattern % value
-        return self[value]
+    def __missing__(self, value: bytes) -> T:
+        """Make it."""
+        made = self._make(value)
+        if len(value) <= _KEPT_BYTES_MAX:
+            if len(self) >= _KEPT_MAX:
+                self.clear()
+            self[value] = made
+        return made
 
 
-class _Fields(dict[str, Values]):
-    """Columns by name, each made when it is first asked for."""
+def _fragments(member: Member) -> Remembered[bytes]:
+    """A value, escaped -> `,"name":"value"`; nothing for an empty one."""
+    pattern = (b',"%b":%%b' if member.kind == "number" else b',"%b":"%%b"') % member.name.encode().replace(b"%", b"%%")
+    return Remembered(lambda value: pattern % value if value else value)
 
-    def __init__(self, columns: Mapping[str, Sequence[bytes]], numbers: Mapping[str, Values], parsed: Parsed, count: int) -> None:
-        super().__init__(numbers)
-        self._columns, self._parsed, self._count = columns, parsed, count
 
-    def __missing__(self, name: str) -> Values:
-        values = self._columns.get(name)
-        if values is not None:
-            self[name] = texts(values)
-        elif self._parsed.extra_fields is not None and name in self._parsed.extra_names:
-            self[name] = self._parsed.extra_fields(name)
-        else:
-            self[name] = [None] * self._count
-        return self[name]
+class _Typed:
+    """Decodes the members of rows that are wanted, all in one pass.
+
+    `a.b` is the member `a.b`, or else `b` in the object `a`.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.names = tuple(names)
+        self._members = tuple(dict.fromkeys((*names, *(name.partition(".")[0] for name in names))))
+        kind = msgspec.defstruct(
+            "Row",
+            [(f"m{number}", object, None) for number in range(len(self._members))],
+            rename={f"m{number}": member for number, member in enumerate(self._members)},
+            gc=False,
+        )
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def columns(self, rows: Sequence[bytes]) -> dict[str, Values]:
+        """All columns, by name."""
+        if not rows:
+            return dict.fromkeys(self.names, ())
+        structs = self._decoder.decode_lines(b"}\n".join([*rows, b""]))
+        found = dict(zip(self._members, zip(*map(msgspec.structs.astuple, structs), strict=True), strict=True))
+        return {name: self._reached(found, name) for name in self.names}
+
+    @staticmethod
+    def _reached(found: Mapping[str, Values], name: str) -> Values:
+        outer, dot, inner = name.partition(".")
+        if not dot or dict not in set(map(type, found[outer])):
+            return found[name]
+        return [
+            there if there is not None or type(around) is not dict else within(around, inner.split("."))
+            for there, around in zip(found[name], found[outer], strict=True)
+        ]
 
 
 def texts(values: Sequence[bytes]) -> Values:
     """Texts of a column; None for what is empty."""
-    found: list[str | None] = list(b"\n".join(values).decode("utf-8", "replace").split("\n")) if values else []
+    found = _strings(values)
+    return [text or None for text in found] if "" in found else found
+
+
+def _strings(values: Sequence[bytes]) -> list[str]:
+    found = b"\n".join(values).decode("utf-8", "replace").split("\n") if values else []
     if len(found) != len(values):  # further lines of a record were put to it
         found = [value.decode("utf-8", "replace") for value in values]
-    return [text or None for text in found] if "" in found else found
+    return found
 
 
 def escaped(values: Sequence[bytes]) -> Sequence[bytes]:
     """The values as they stand between the quotes of a JSON string."""
     joined = b"\n".join(values)
-    if not _ESCAPED.search(joined) and joined.count(b"\n") == max(len(values) - 1, 0):
+    try:
+        text, whole = joined.decode(), True
+    except UnicodeDecodeError:
+        text, whole = joined.decode("utf-8", "replace"), False
+    if whole and len(orjson.dumps(text)) == len(joined) + 1 + len(values):  # two quotes, and a backslash before each newline
         return values
-    found = joined.decode("utf-8", "replace").split("\n")
+    found = text.split("\n")
     if len(found) != len(values):  # further lines of a record were put to it
         found = [value.decode("utf-8", "replace") for value in values]
     # Within a text a quote has a backslash before it, so that a comma between two quotes is one between two texts.
     return orjson.dumps(found)[2:-2].split(b'","')
 
 
+def woven(usual: Sequence[Any], others: Sequence[Any], places: Sequence[int]) -> list[Any]:
+    """One list of both: `others` stand at `places` (in order), the usual ones between them."""
+    found: list[Any] = []
+    taken = 0
+    for number, place in enumerate(places):
+        found += usual[taken : place - number]
+        taken = place - number
+        found.append(others[number])
+    found += usual[taken:]
+    return found
+
+
+def _mask(count: int, without: Sequence[int]) -> bytearray:
+    """One byte a row, 0 for those in `without`: for `compress`."""
+    mask = bytearray(b"\1") * count
+    for row in without:
+        mask[row] = 0
+    return mask
+
+
 def _numbers(values: Sequence[bytes], refused: dict[int, str]) -> Values:
     """A column of numbers; None for what is empty. Refuses lines whose value is no number."""
-    some = b"" in values
-    if some and not any(values):
+    if not any(values):
         return [None] * len(values)
+    joined = b",".join(values if all(values) else [value or b"null" for value in values])
     try:
-        found: list[Any] = orjson.loads(b"[%b]" % b",".join([value or b"null" for value in values] if some else values))
-        if len(found) == len(values) and found.count(None) == values.count(b"") and set(map(type, found)) <= _NUMBERS:
-            return found
+        found: list[Any] = [] if joined.translate(None, _NUMERALS) else orjson.loads(b"[%b]" % joined)
     except orjson.JSONDecodeError:
-        pass
+        found = []
+    if len(found) == len(values) and found.count(None) == values.count(b""):
+        return found
     return [_number(row, value, refused) for row, value in enumerate(values)]
-
-
-_NUMBERS = frozenset((int, float, type(None)))
 
 
 def _number(row: int, value: bytes, refused: dict[int, str]) -> int | float | None:
@@ -224,22 +412,13 @@ def _number(row: int, value: bytes, refused: dict[int, str]) -> int | float | No
     return None
 
 
-def _apart(lines: Sequence[bytes]) -> tuple[Sequence[bytes], dict[int, bytes]]:
+def _apart(lines: Sequence[bytes]) -> tuple[list[bytes], dict[int, bytes]]:
     """First lines of records, and the further ones of those that have some."""
     rests: dict[int, bytes] = {}
-    wrapped = [row for row, line in enumerate(lines) if line.startswith(b'{"message":"')]
-    if not wrapped:
-        return lines, rests
     heads = list(lines)
-    for row in wrapped:
-        head, *rest = unwrapped(lines[row])
-        if rest:
-            heads[row], rests[row] = head, rest[0]
+    for row, line in enumerate(lines):
+        if line.startswith(_WRAPPED):
+            head, *rest = unwrapped(line)
+            if rest:
+                heads[row], rests[row] = head, rest[0]
     return heads, rests
-
-
-def _with_rests(values: Sequence[bytes] | None, rests: Mapping[int, bytes], count: int) -> Sequence[bytes]:
-    found = list(values) if values is not None else [b""] * count
-    for row, rest in rests.items():
-        found[row] = b"%b\n%b" % (found[row], rest) if found[row] else rest
-    return found
