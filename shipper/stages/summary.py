@@ -12,12 +12,15 @@ RULES
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from hashlib import blake2b
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import msgspec
+
+from shipper.config.suggest import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,9 +36,33 @@ CLOSED_MAX = 1000
 """So many closed summaries do not wait for the next look: they are due at once."""
 LINGER_S = 1.0
 """A summary waits this long at least: an event time gone wild may end it early, but not more often than this."""
+_FIELD = re.compile(r"\{([A-Za-z0-9_@][A-Za-z0-9_@.-]*)\}")
 _OURS = frozenset({"@timestamp", "message", "host", "log", "client", "shipper"})
 """Top-level keys of a summary that are ours: a key field of that name stands under `shipper.<stage>.key` only."""
 SECONDS_MIN, SECONDS_MAX = -62_135_596_800, 253_402_300_799  # years 1 and 9999: what ISO 8601 and datetime can say
+
+
+class KeyTemplate(str):
+    """A key as a text with fields in it, `{service}-{error_type}`. Two keys are the same where the values of all fields are."""
+
+    __slots__ = ()
+    expected = 'a text with fields in it such as "{service}-{error_type}"'
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the fields, in order."""
+        return tuple(_FIELD.findall(self))
+
+    @classmethod
+    def from_config(cls, value: object) -> Self:
+        """Take a template. Raises ValueError for what has no field, or a brace that belongs to none."""
+        if not isinstance(value, str) or not _FIELD.search(value) or set("{}") & set(_FIELD.sub("", value)):
+            raise ValueError(f"expected {cls.expected}, or a list of fields; got {shown(value)}")
+        return cls(value)
+
+    def filled(self, values: Mapping[str, object]) -> str:
+        """The text with the values in their places; nothing for None."""
+        return _FIELD.sub(lambda found: "" if (value := values[found[1]]) is None else as_text(value), self)
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -49,6 +76,8 @@ class Kind(msgspec.Struct, frozen=True):
     """Names of the key fields."""
     told: Mapping[str, object]
     """What the stage was set to, for readers of the document."""
+    template: KeyTemplate | None = None
+    """By which the key has a name, if any."""
 
 
 class Bucket(Protocol):
@@ -119,6 +148,7 @@ class Summary:
         document and text in the next is a mapping conflict.
         """
         told = {
+            **({} if self.kind.template is None else {"name": self.kind.template.filled(self.key)}),
             "key": {name: None if value is None else as_text(value) for name, value in self.key.items()},
             "count": self.count,
             "bytes": self.bytes,

@@ -18,7 +18,7 @@ from shipper.stages.filter import Filter
 from shipper.stages.geoip import Geoip
 from shipper.stages.metadata import Metadata
 from shipper.stages.sample import Sample
-from shipper.stages.summary import Summary
+from shipper.stages.summary import KeyTemplate, Summary
 from shipper.stages.throttle import Throttle
 from shipper.stages.user_agent import UserAgent
 from tests.kit import laws
@@ -145,6 +145,8 @@ STAGES = {
     "throttle, bytes": lambda: throttle(key=["level"], cost="bytes", burst=Size(30), protect=Condition({"service": "api"})),
     "user_agent": lambda: user_agent(),
     "user_agent, small cache": lambda: user_agent(field="user_agent", cache_max=2),
+    "throttle, by template": lambda: throttle(key=KeyTemplate("{service}-{level}"), protect_level="error"),
+    "throttle, shadow": lambda: throttle(key=["service"], shadow=True),
     "throttle, arrival": lambda: throttle(key=["service"], clock="arrival"),
 }
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shipper.config.fields import Size
 from shipper.model.columns import Columns
 from shipper.stages import summary as module
-from shipper.stages.summary import Summary, bounded, iso
+from shipper.stages.summary import KeyTemplate, Summary, bounded, iso
 from tests.kit import laws
 from tests.stages.test_throttle import T0, passed, run, stage
 
@@ -197,3 +197,17 @@ def test_key_value_nested_beyond_reason_is_limited_all_the_same() -> None:
 def test_iso_says_the_nearest_time_that_can_be_said(second: int, text: str) -> None:
     """Event times out of a calendar's bounds do not raise."""
     assert text == iso(second)
+
+
+@pytest.mark.parametrize("text", ["service", "", "{service", "{}", "{a}}", "{a b}", 7, ["a"], None])
+def test_key_template_is_refused_when_it_is_no_text_with_fields(text: object) -> None:
+    """A word alone is a mistake: all records would have one limit."""
+    with pytest.raises(ValueError, match=r"list of fields"):
+        KeyTemplate.from_config(text)
+
+
+def test_key_template_names_its_fields_and_is_filled_with_their_values() -> None:
+    """Objects as JSON, and nothing for what is not there."""
+    template = KeyTemplate.from_config("{a}: {b.c} %s {a}")
+    assert ("a", "b.c", "a") == template.fields
+    assert '{"x":1}:  %s {"x":1}' == template.filled({"a": {"x": 1}, "b.c": None})

@@ -18,6 +18,7 @@ from shipper.edge.tables import Tables
 from shipper.model.columns import Columns
 from shipper.model.errors import ComponentError
 from shipper.stages import summary as summaries
+from shipper.stages.summary import KeyTemplate
 from shipper.stages.throttle import Throttle
 from tests.kit import laws
 
@@ -132,6 +133,54 @@ def test_throttle_limits_only_what_when_selects_and_never_what_is_protected() ->
     assert [True, True, True, False, True] == passed(run(throttle, rows, [T0] * 5))
 
 
+def test_throttle_never_limits_a_level_that_is_protected() -> None:
+    """`protect_level: error`: as programs write it, in any of the usual fields, and nothing of it is counted."""
+    throttle = stage(protect_level="error", protect=Condition({"service": "pay"}))
+    assert {"service", "log.level", "level", "severity", "levelname"} == set(throttle.reads)
+    rows: list[laws.Record] = [
+        {"level": "ERROR"},
+        {"log.level": "crit"},
+        {"severity": 3},
+        {"levelname": "FATAL"},
+        {"service": "pay"},
+    ]
+    rest: list[laws.Record] = [{"level": "WARNING"}, {"level": "info", "severity": 4}, {"level": "eror"}, {}]
+    assert [True] * 5 + [True, False, False, False] == passed(run(throttle, [*rows, *rest], [T0] * 9))
+    assert [3] == [one.count for one in throttle.flush()]
+
+
+def test_throttle_looks_for_levels_where_it_is_told_to() -> None:
+    """A field of one's own, if its name says that it holds a level; else the setting is refused."""
+    throttle = stage(protect_level="warning", level_fields=["app.severity"])
+    assert ("app.severity",) == tuple(throttle.reads)
+    assert [True, True, False] == passed(run(throttle, [{"app.severity": "warn"}, {}, {}], [T0] * 3))
+    with pytest.raises(ComponentError, match="colour") as refused:
+        stage(protect_level="error", level_fields=["colour"])
+    assert "level_fields" == refused.value.field
+
+
+@given(rows=arrivals, burst=st.integers(1, 5))
+@settings(max_examples=100, deadline=None)
+def test_shadow_flags_exactly_what_would_have_been_held(rows: list[tuple[int, str]], burst: int) -> None:
+    """Nothing is held, dropped or summed up."""
+    records, seconds = [{"service": key} for _, key in rows], [second for second, _ in rows]
+    real, shadow = (stage(key=["service"], burst=Size(burst), shadow=shadow) for shadow in (False, True))
+    held, flagged = run(real, records, seconds), run(shadow, records, seconds)
+    assert dict.fromkeys(held.held, ("would_throttle",)) == flagged.flags
+    assert ({}, {}, [], None) == (flagged.held, flagged.dropped, shadow.flush(), shadow.deadline())
+
+
+def test_throttle_takes_a_key_as_a_text_with_fields() -> None:
+    """Records have one limit where the values of all fields agree, not where the texts happen to; summaries say the text."""
+    throttle = stage(key=KeyTemplate("{service}-{error.type}"))
+    assert ("service", "error.type") == tuple(throttle.reads)
+    rows = [{"service": "a-b", "error.type": "c"}, {"service": "a", "error.type": "b-c"}, {"service": "a"}] * 2
+    assert [True] * 3 + [False] * 3 == passed(run(throttle, rows, [T0] * 6))
+    told = [json.loads(summary.document())["shipper"]["throttle"] for summary in throttle.flush()]
+    assert ["a-b-c", "a-b-c", "a-"] == [one["name"] for one in told]
+    assert {"service": "a", "error.type": None} == told[2]["key"]
+
+
 def test_throttle_leaves_rows_alone_that_another_stage_dropped_or_held() -> None:
     """They are neither counted nor held twice."""
     first, second = stage(), stage()
@@ -190,6 +239,7 @@ def test_table_stays_bounded_when_every_row_has_a_key_of_its_own() -> None:
         ("period", {"period": Duration(1.5)}),
         ("keys_max", {"keys_max": 0}),
         ("key", {"key": ["a", "a"]}),
+        ("key", {"key": KeyTemplate("{a}/{a}")}),
         ("burst", {"rate": Rate(1 / 3)}),
     ],
 )
