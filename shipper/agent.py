@@ -20,6 +20,7 @@ from shipper.deliver.courier import Courier
 from shipper.edge import log, store
 from shipper.edge.dead_letters import DeadLetters
 from shipper.edge.outlet import Outlet
+from shipper.edge.supervisor import Supervisor
 from shipper.encode.index import Horizon
 from shipper.flow import Flow
 from shipper.inlets import Inlets
@@ -72,6 +73,7 @@ class Agent:
         self.ready = asyncio.Event()
         self.control: Control | None = None
         self._pipelines, self._options, self._env = pipelines, options, env
+        self._supervisor = Supervisor(env)
         self._started_at = time.monotonic()
         self._stop_reason = ""
         self._steps = Steps() if env.get("SHIPPER_PROFILE_STEPS") else None
@@ -93,6 +95,8 @@ class Agent:
             if self._report is not None:
                 self._report.state = "stopping" if self._stop_reason else "ready"
                 self._watching = asyncio.create_task(self._report.watch_disks())
+            if not self._stop_reason:
+                self._supervisor.ready()
             await asyncio.gather(*(flow.run(patience_s=self._options.patience_s) for flow in self.flows))
         finally:
             if not self.ready.is_set():
@@ -119,6 +123,7 @@ class Agent:
     def stop(self, reason: str) -> None:
         """Stop reading, deliver what is in flight, save, end."""
         log.write("info", "stopping", why=reason)
+        self._supervisor.stopping()
         self._stop_reason = reason
         if self._report is not None:
             self._report.state = "stopping"

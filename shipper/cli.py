@@ -66,7 +66,7 @@ _AGENT = click.option(
     "settings",
     metavar="FILE",
     envvar="SHIPPER_AGENT",
-    help="Settings of the agent itself, `shipper.yaml`.  [default: $SHIPPER_AGENT, or none]",
+    help="Settings of the agent itself.  [default: $SHIPPER_AGENT, or the shipper.yaml of a directory]",
 )
 
 
@@ -84,10 +84,14 @@ _AGENT = click.option(
 @_LOG
 @refusing
 def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, **rest: Any) -> int:  # noqa: FBT001
-    """Run pipelines until stopped, or once."""
+    """Run pipelines until stopped, or once.
+
+    A CONFIG is the file of a pipeline, a directory, or `-`: standard input. Of a directory its shipper.yaml is taken (settings
+    of the agent), and its pipelines/*.yaml, or all other *.yaml in it where it has no pipelines/.
+    """
     from shipper import agent, assembly
     from shipper.config import fields
-    from shipper.edge import log, memory
+    from shipper.edge import folder, log, memory
 
     try:
         patience_s = float(fields.duration(timeout))
@@ -100,7 +104,7 @@ def run(configs: Sequence[str], once: bool, timeout: str, as_json: bool, **rest:
             assembly.override_output(rest["output"])
         except HostError as error:
             raise click.BadParameter(str(error), param_hint="--output") from error
-    settings = assembly.read_agent(rest.pop("settings"), os.environ)
+    settings = assembly.read_agent(rest.pop("settings") or folder.agent_file(configs), os.environ)
     log.configure(rest.pop("log_level") or settings.log_level)
     if settings.memory_given:
         log.write("warning", "the setting `memory` has no effect yet: each output's `in_flight` bounds what is held")
@@ -133,9 +137,11 @@ def _report(account: dict[str, Any], *, once: bool, as_json: bool) -> int:
 def _read(configs: Sequence[str], settings: AgentSettings | None = None, *, with_output: bool = True) -> list[Pipeline]:
     """Read all pipelines; those that name no output have that of the agent. All mistakes of all files at once: ConfigError."""
     from shipper import assembly
+    from shipper.edge import folder
 
-    pipelines, faults = [], []
-    for path in configs:
+    pipelines = []
+    paths, faults = folder.pipelines(configs)
+    for path in paths:
         try:
             pipelines.append(assembly.read_pipeline(path, os.environ, None if settings is None else settings.output))
         except ConfigError as error:
@@ -151,12 +157,12 @@ def _read(configs: Sequence[str], settings: AgentSettings | None = None, *, with
 @_AGENT
 @refusing
 def check(configs: Sequence[str], settings: str | None) -> None:
-    """Say whether `run` would take these configurations, with all that is wrong."""
+    """Say whether `run` would take these configurations, files or directories, with all that is wrong."""
     from shipper import assembly
-    from shipper.edge import log
+    from shipper.edge import folder, log
 
     log.configure("error")
-    pipelines = _read(configs, assembly.read_agent(settings, os.environ))
+    pipelines = _read(configs, assembly.read_agent(settings or folder.agent_file(configs), os.environ))
     if faults := [fault for pipeline in pipelines for fault in asyncio.run(assembly.review(pipeline, os.environ))]:
         raise ConfigError(faults)
     for pipeline in pipelines:
@@ -171,7 +177,7 @@ def _plural(count: int, noun: str) -> str:
 @_CONFIGS
 @refusing
 def test(configs: Sequence[str]) -> int:
-    """Run the tests written in these configurations."""
+    """Run the tests written in these configurations, files or directories."""
     from shipper import rehearsal
     from shipper.edge import log
 
