@@ -152,6 +152,16 @@ def _read(configs: Sequence[str], settings: AgentSettings | None = None, *, with
     return pipelines
 
 
+def _read_one(config: str) -> Pipeline:
+    """Read the pipeline of a command that takes one file, no directory. Raises ConfigError."""
+    from shipper import assembly
+
+    pipeline = assembly.read_pipeline(config, os.environ)
+    if faults := assembly.clashes([pipeline]):
+        raise ConfigError(faults)
+    return pipeline
+
+
 @cli.command()
 @_CONFIGS
 @_AGENT
@@ -183,7 +193,7 @@ def test(configs: Sequence[str]) -> int:
 
     log.configure("error")
     failed = 0
-    for pipeline in _read(configs):
+    for pipeline in _read(configs, with_output=False):  # tests go to no output
         results = rehearsal.run_tests(pipeline, os.environ)
         for result in results:
             click.echo(f"{'ok    ' if result.ok else 'FAILED'} {result.name}")
@@ -205,7 +215,7 @@ def explain(config: str, source: int) -> None:
     from shipper.edge import log
 
     log.configure("error")
-    [pipeline] = _read([config])
+    pipeline = _read_one(config)
     if not 0 <= source < len(pipeline.sources):
         there = f"the pipeline has {_plural(len(pipeline.sources), 'source')}, counted from 0"
         raise click.BadParameter(there, param_hint="--source")
@@ -240,7 +250,7 @@ def setup(config: str, only_print: bool) -> None:  # noqa: FBT001
     """Put the index templates of a pipeline into its Elasticsearch: geo_point, ip, date, ECS aliases."""
     from shipper.edge import templates
 
-    [pipeline] = _read([config])
+    pipeline = _read_one(config)
     for line in templates.put(pipeline, only_print=only_print):
         click.echo(line)
 
@@ -267,7 +277,7 @@ def reset(config: str, directory: str | None) -> None:
     from shipper import assembly
     from shipper.edge import store
 
-    [pipeline] = _read([config])
+    pipeline = _read_one(config)
     held = store.Store(Path(directory) if directory else store.default_directory(os.environ))
     held.open()
     path = held.place(pipeline.name, assembly.make_output(pipeline.output).destination) / "checkpoint"
@@ -286,7 +296,7 @@ def _kept(config: str, directory: str | None) -> Any:
     from shipper import assembly, inlets
     from shipper.edge import state_commands, store
 
-    [pipeline] = _read([config])
+    pipeline = _read_one(config)
     place = Path(directory) if directory else store.default_directory(os.environ)
     return state_commands.Kept(pipeline, assembly.make_output(pipeline.output).destination, place, inlets.mint_identity)
 

@@ -180,9 +180,10 @@ def test_pipelines_that_cannot_run_together_are_refused(site: Site, words: list[
 
 
 def test_configuration_that_cannot_be_read_is_told(site: Site) -> None:
-    """A path that is not there, a directory: 78, with what the system says."""
+    """A path that is not there, a directory without a pipeline or where one is wanted: 78, with what the system says."""
     assert "no.yaml:1:1: cannot read the file: No such file or directory" in shipper("check", site.folder / "no.yaml").err
-    assert shipper("run", site.folder / "no.yaml").code == shipper("check", site.folder).code == 78
+    assert shipper("run", site.folder / "no.yaml").code == shipper("check", site.logs).code == 78
+    assert "cannot read the file: Is a directory" in shipper("explain", site.folder).err
 
 
 # --- check, test, explain, state
