@@ -61,7 +61,7 @@ def run_tests(pipeline: Pipeline, env: Mapping[str, str]) -> list[Result]:
 
 
 def _problems(test: TestSpec, parts: Parts) -> list[str]:
-    batch = _batch(parts, test.source or 0, test.given, test.raw)
+    batch = _batch(parts, test)
     if batch is None:
         return [] if not test.expect else ["no record came out of it"]
     outcome = parts.chains[test.source or 0].run(batch, 0, _NOON, 0.0)
@@ -75,13 +75,16 @@ def _problems(test: TestSpec, parts: Parts) -> list[str]:
     return problems
 
 
-def _batch(parts: Parts, source: int, given: Sequence[str], raw: Sequence[str]) -> Batch | None:
+def _batch(parts: Parts, test: TestSpec) -> Batch | None:
     """The records of a test, framed; `raw` goes through the source's own frame."""
-    stream = Stream("rehearsal-------------", common_fragment("/rehearsal.log", "rehearsal"), "/rehearsal.log", _NOON)
-    if raw:
-        data = "".join(piece if piece.endswith("\n") else piece + "\n" for piece in raw).encode("utf-8", "surrogateescape")
+    source = test.source or 0
+    path = parts.redact_text(test.path or "/rehearsal.log")
+    common, told = parts.commons[source](path)
+    stream = Stream("rehearsal-------------", common, path, _NOON, told)
+    if test.raw:
+        data = "".join(piece if piece.endswith("\n") else piece + "\n" for piece in test.raw).encode("utf-8", "surrogateescape")
         return parts.intakes[source](stream).take(data, 0, final=True).batch
-    rows = [text.encode("utf-8", "surrogateescape").rstrip(b"\n") for text in given]
+    rows = [text.encode("utf-8", "surrogateescape").rstrip(b"\n") for text in test.given]
     block = b"".join(row + b"\n" for row in rows)
     batch = Batch(stream, block, len(rows), 0)
     if block.count(b"\n") != len(rows):

@@ -108,6 +108,30 @@ def test_raw_bytes_go_through_the_frame_of_their_source(site: Site) -> None:
     assert [(result.name, result.problems) for result in found] == [(str(test["name"]), []) for test in tests]
 
 
+def test_path_of_a_file_tells_what_it_tells_a_run(site: Site) -> None:
+    """Pod and container, for documents, conditions and index names; a secret in it is masked, and none tells nothing."""
+    routes = [{"when": {"kubernetes.namespace": "kube-system"}, "index": "system"}, {"index": "pods-{kubernetes.namespace}"}]
+    sections = {"sources": [{"type": "kubernetes"}], "stages": [], "route": routes}
+    path = "/var/log/pods/{}_web-1_4f2a/web/7.log"
+    cases = [
+        (
+            "shop",
+            {"index": "pods-shop-2026.02.05", "fields": {"kubernetes.pod.name": "web-1", "kubernetes.container.restart": 7}},
+        ),
+        ("kube-system", {"index": "system-2026.02.05", "fields": {"log.file.path": path.format("kube-system")}}),
+    ]
+    for namespace, expected in cases:
+        pipeline = pipeline_of(
+            site,
+            **sections,
+            tests=[{"name": "t", "path": path.format(namespace), "given": [RECORD], "expect": [expected]}],
+        )
+        assert rehearsal.run_tests(pipeline, os.environ)[0].problems == []
+    secret = {"fields": {"log.file.path": "/var/log/[REDACTED:email]"}}
+    assert problems(site, [RECORD], [secret], path="/var/log/anna@example.com.log") == []
+    assert problems(site, [RECORD], [{"fields": {"log.file.path": "/rehearsal.log"}}]) == []
+
+
 def test_a_pipeline_says_how_its_times_are_written_and_in_which_zone(site: Site) -> None:
     """Layouts are tried in order; what its docker tells is ISO 8601 with a zone, and is read all the same."""
     times = {"fields": ["at"], "layouts": ["%d.%m.%Y %H:%M:%S", "unix_ms"], "zone": "Europe/Berlin"}

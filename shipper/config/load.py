@@ -172,4 +172,4 @@ class _Reader:
         for number, expectation in enumerate(test.expect):
             if problem := expectation.problem():
                 self._document.fault(nodes.at(node, ("expect", number)), f"test {name}: {problem}")
-        return TestSpec(test.name, test.given, test.raw, test.source, test.expect, self._document.place(node))
+        return TestSpec(test.name, test.given, test.raw, test.source, test.path, test.expect, self._document.place(node))

@@ -207,6 +207,8 @@ class PipelineTest(ComponentConfig, kw_only=True):
     """Unframed bytes of the source, one piece after the other."""
     source: int | None = None
     """Which source reads them, counted from 0; the first one by default."""
+    path: str | None = None
+    """The file that they stand in, whose path may tell container or pod: `/var/log/pods/shop_web-1_4f2a/web/0.log`."""
     expect: list[Expectation]
     """What becomes of the records, in order."""
 
@@ -218,6 +220,7 @@ class TestSpec(msgspec.Struct, frozen=True):
     given: list[str]
     raw: list[str]
     source: int | None
+    path: str | None
     expect: list[Expectation]
     place: Place
 
