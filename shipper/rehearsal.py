@@ -20,7 +20,7 @@ from shipper.encode.index import Horizon
 from shipper.model.batch import Batch, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from shipper.chain import Outcome
     from shipper.flow import Parts
