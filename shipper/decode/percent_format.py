@@ -66,11 +66,11 @@ class Field(NamedTuple):
 
     def group(self) -> bytes:
         """What stands before it, and the plain expression in a group."""
-        return re.escape(self.before) + (rb" *(%b) *" if self.is_padded else rb"(%b)") % self.plain
+        return re.escape(self.before) + (rb" {0,256}(%b) {0,256}" if self.is_padded else rb"(%b)") % self.plain
 
     def shorter(self) -> bytes:
         """What stands before it, and the quick expression, without a group."""
-        return re.escape(self.before) + (rb" *(?:%b) *" if self.is_padded else rb"(?:%b)") % self.quick
+        return re.escape(self.before) + (rb" {0,256}(?:%b) {0,256}" if self.is_padded else rb"(?:%b)") % self.quick
 
 
 class Format(NamedTuple):
@@ -143,7 +143,12 @@ def read_format(layout: str, datefmt: str | None) -> Format:
     layouts = [datefmt] if datefmt is not None and "asctime" in names else []
     for number, token in enumerate(tokens):
         field = _field(token, datefmt, is_last=token is tokens[-1])
-        if token.name == "msecs" and datefmt is not None and names[number - 1 : number] == ["asctime"] and token.width == "3":
+        if (
+            token.name == "msecs"
+            and datefmt is not None
+            and names[number - 1 : number] == ["asctime"]
+            and (token.flags, token.width) == ("0", "3")
+        ):
             milliseconds = re.escape(token.before) + rb"\d{3}"
             time = fields.pop()
             field = time._replace(behind=token.behind, plain=time.plain + milliseconds, quick=time.quick + milliseconds)
