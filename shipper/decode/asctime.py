@@ -17,7 +17,7 @@ import re
 from functools import partial
 from itertools import compress, repeat
 from operator import add
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
@@ -41,7 +41,6 @@ _ISO_SHAPE = b"0000-00-00 00:00:00,000"
 _ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _UUID = rb"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}"
 _TRACED = re.compile(rb"\[(%b)\] (.*)" % _UUID, re.DOTALL)
-_MAY_BE_TRACED = re.compile(_UUID)
 
 
 class Asctime(TextDecoder):
@@ -86,7 +85,10 @@ sources:
         except ValueError as error:
             raise ComponentError(str(error), "datefmt", "such as %Y-%m-%d %H:%M:%S") from error
         self._line, self._head = self._format.line(), self._format.head()
-        self._block, self._traced_block = self._format.block(), self._format.block(rb"(?:\[(?P<trace>%b)\] )?" % _UUID)
+        trace = rb"(?:\[(?P<trace>%b)\] )?+" % _UUID
+        self._blocks = [self._format.block(careful=careful) for careful in (False, True)]
+        self._traced_blocks = [self._format.block(trace, careful=careful) for careful in (False, True)]
+        self._traced_begin = self._format.fields[-1].before + b"["
         self._told = {field.member: number for number, field in enumerate(self._format.told(), 1) if field.member}
         self._padded = frozenset(field.member for field in self._format.fields if field.is_padded)
         self._pieces = Remembered(self._piece)
@@ -114,25 +116,23 @@ sources:
 
     def quick(self, lines: Sequence[bytes]) -> Quick | None:
         """Read what the expression for blocks takes."""
-        block, text = self._block, Lines.of(lines).text
-        if self._finds_traces and b"[" in text and _MAY_BE_TRACED.search(text):
-            block = self._traced_block
-        if block is None:
+        columns = self._found(Lines.of(lines))
+        if columns is None:
             return None
-        columns: dict[str, Sequence[bytes]] = dict(zip(block.groupindex, zip(*block.findall(text), strict=True), strict=True))
-        left = self._misfits(columns)
+        heads = list(map(self._pieces.__getitem__, columns["head"]))
+        left = self._misfits(heads, columns.get("time", ()))
         if left:
             mask = bytearray(b"\1") * len(lines)
             for row in left:
                 mask[row] = 0
             columns = {name: list(compress(column, mask)) for name, column in columns.items()}
-        heads = columns["head"] if "first" not in columns else list(map(add, columns["first"], columns["head"]))
+            heads = list(compress(heads, mask))
         messages, traces = columns[MESSAGE], columns.get("trace", ())
-        pieces: list[Iterable[bytes]] = [repeat(b'{"message":"'), escaped(messages), map(self._pieces.__getitem__, heads)]
+        pieces: list[Iterable[Any]] = [repeat(b'{"message":"'), escaped(messages), heads]
         if any(traces):
             pieces.append([b',"trace.id":"%b"' % trace if trace else trace for trace in traces])
         rows = list(map(b"".join, zip(*pieces, strict=False)))
-        makers: dict[str, Callable[[], Values]] = {name: partial(self._column, name, heads) for name in self._told}
+        makers: dict[str, Callable[[], Values]] = {name: partial(self._column, name, columns["head"]) for name in self._told}
         makers[MESSAGE] = lambda: b"\n".join(messages).decode("utf-8", "replace").split("\n")
         if "time" in columns:
             makers[STAMP] = partial(texts, columns["time"])
@@ -140,17 +140,26 @@ sources:
             makers[_TRACE] = partial(texts, traces)
         return Quick(rows, Lazy(makers, lambda _name: [None] * len(rows)), left)
 
-    def _misfits(self, columns: Mapping[str, Sequence[bytes]]) -> list[int]:
-        """Lines that the expression did not take, or whose time is in no usual form."""
-        left: list[int] = []
-        if not all(columns["head"]):
-            left = [row for row, head in enumerate(columns["head"]) if not head]
-        if self._format.is_iso:
-            times = columns["time"]
-            shapes = b"".join(times).translate(_ZEROS)
-            if shapes != _ISO_SHAPE * len(times):
-                left = [row for row, time in enumerate(times) if time.translate(_ZEROS) != _ISO_SHAPE]
-        return left
+    def _found(self, lines: Lines) -> dict[str, Sequence[bytes]] | None:
+        """The groups of the expression for blocks, as columns; None where the format has none."""
+        traced = self._finds_traces and self._traced_begin in lines.text
+        for block in self._traced_blocks if traced else self._blocks:
+            if block is None:
+                return None
+            found = block.findall(lines.text)
+            if len(found) == len(lines):
+                columns: dict[str, Sequence[bytes]] = dict(zip(block.groupindex, zip(*found, strict=True), strict=True))
+                if "first" in columns:
+                    columns["head"] = list(map(add, columns["first"], columns["head"]))
+                return columns
+        return None
+
+    def _misfits(self, heads: Sequence[bytes | None], times: Sequence[bytes]) -> list[int]:
+        """Lines whose head is none, or whose time is in no usual form."""
+        odd = frozenset(row for row, head in enumerate(heads) if head is None) if None in heads else frozenset()
+        if self._format.is_iso and b"".join(times).translate(_ZEROS) != _ISO_SHAPE * len(times):
+            odd |= frozenset(row for row, time in enumerate(times) if time.translate(_ZEROS) != _ISO_SHAPE)
+        return sorted(odd)
 
     def _column(self, name: str, heads: Sequence[bytes]) -> Values:
         return list(map(self._values[name].__getitem__, heads))
@@ -158,12 +167,15 @@ sources:
     def _value(self, name: str, head: bytes) -> str | int | None:
         """What a head says of a member."""
         found = self._head.fullmatch(head)
-        assert found is not None, "the expression for blocks takes less than this one"
+        if found is None:
+            return None
         text = found[self._told[name]].strip(b" ") if name in self._padded else found[self._told[name]]
         return int(text) if name in NUMBERS else text.decode("utf-8", "replace") or None
 
-    def _piece(self, head: bytes) -> bytes:
-        """What a head adds to a row, from the quote on that ends the message."""
+    def _piece(self, head: bytes) -> bytes | None:
+        """What a head adds to a row, from the quote on that ends the message; None for what is no head."""
+        if not self._head.fullmatch(head):
+            return None
         told = {name: self._value(name, head) for name in self._told}
         said = [b",%b:%b" % (orjson.dumps(name), orjson.dumps(value)) for name, value in told.items() if value is not None]
         return b"".join([b'"', *said])

@@ -2,7 +2,7 @@ r"""Percent formats: what a `logging.Formatter` writes, as regular expressions, 
 
 RULES
 - A text ends where what stands behind it begins for the first time, and is 256 bytes at most; a message is as long as it can be.
-- The quick expression of a field takes fewer texts than the plain one, but takes them in the same way.
+- The expression for blocks only finds where a head ends; whether a head is one, and what it says, the plain expression decides.
 - No expression can be read in two ways but for the message, so that no line costs more than its length.
 """
 
@@ -61,16 +61,17 @@ class Field(NamedTuple):
     plain: bytes
     """An expression without groups."""
     quick: bytes
-    """Another, which takes fewer texts."""
+    """A looser one, that ends in the same place."""
     is_padded: bool
 
     def group(self) -> bytes:
         """What stands before it, and the plain expression in a group."""
         return re.escape(self.before) + (rb" {0,256}(%b) {0,256}" if self.is_padded else rb"(%b)") % self.plain
 
-    def shorter(self) -> bytes:
-        """What stands before it, and the quick expression, without a group."""
-        return re.escape(self.before) + (rb" {0,256}(?:%b) {0,256}" if self.is_padded else rb"(?:%b)") % self.quick
+    def shorter(self, *, careful: bool) -> bytes:
+        """What stands before it, and the quick expression, without a group; a careful one stays on its line."""
+        core = self.quick.replace(b"]*+", rb"\n]*+") if careful else self.quick
+        return re.escape(self.before) + (rb" *%b *" if self.is_padded else rb"%b") % core
 
 
 class Format(NamedTuple):
@@ -86,22 +87,25 @@ class Format(NamedTuple):
         """Of a whole line; a group for each of `fields`."""
         return re.compile(b"".join([*(field.group() for field in self.fields), re.escape(self.fields[-1].behind)]), re.DOTALL)
 
-    def block(self, trace: bytes = b"") -> re.Pattern[bytes] | None:
-        """Of a block, line by line: groups `time`, `head`, `message`, all empty for a line that it does not take.
+    def block(self, trace: bytes = b"", *, careful: bool = False) -> re.Pattern[bytes] | None:
+        """Of a block, line by line: groups `time`, `head`, `message`; of a line that it does not take, all is `message`.
 
         `head` is what stands between time and message, `first` what stands before the time. `trace` is an expression that may
-        stand before the message. None for a format whose message is not at the end, or stands alone.
+        stand before the message. A head may go on over the end of its line, so that there are fewer matches than lines; not so
+        with a careful one, which is slower. None for a format whose message is not at the end, or has nothing before it but the time.
         """
         *others, message = self.fields
         if message.member != MESSAGE or message.behind or not others:
             return None
         first, time, second = self._apart()
+        if not second and not message.before:
+            return None
         begin = b""
         if time is not None:
-            begin = b"".join([*(field.shorter() for field in first), re.escape(time.before)])
+            begin = b"".join([*(field.shorter(careful=careful) for field in first), re.escape(time.before)])
             begin = (b"(?P<first>%b)" % begin if first else begin) + b"(?P<time>%b)" % time.quick
-        head = b"".join([*(field.shorter() for field in second), re.escape(message.before)])
-        return re.compile(rb"(?:%b(?P<head>%b)%b(?P<message>.*)|[^\n]*)\n" % (begin, head, trace))
+        head = b"".join([*(field.shorter(careful=careful) for field in second), re.escape(message.before)])
+        return re.compile(rb"(?:%b(?P<head>%b)%b)?+(?P<message>.*)\n" % (begin, head, trace))
 
     def head(self) -> re.Pattern[bytes]:
         """Of `first` and `head` in one; a group for each field of `told`."""
@@ -190,9 +194,9 @@ def _field(token: _Token, datefmt: str | None, *, is_last: bool) -> Field:
     elif member == MESSAGE:
         plain = quick = b".*"
     elif member == "log.level":
-        plain, quick = rb"[A-Za-z]\w{0,31}|Level -?\d{1,9}", rb"[A-Za-z]\w{0,31}"
+        plain, quick = rb"[A-Za-z]\w{0,31}|Level -?\d{1,9}", rb"\w*+"
     elif member in NUMBERS:
-        plain = quick = rb"\d{1,18}"
+        plain, quick = rb"\d{1,18}", rb"\d*+"
     elif member not in ("", STAMP):
         plain, quick = _text(token.behind, 256)
     return Field(member, token.before, token.behind, plain, quick, bool(token.width) and "0" not in token.flags)
@@ -206,11 +210,12 @@ def _times(datefmt: str | None, behind: bytes) -> tuple[bytes, bytes]:
     if _WIDTHS.keys() >= set(directives):
         width = len(re.sub(r"%.", "", datefmt).encode()) + sum(_WIDTHS[one] for one in directives)
         return b".{%d}" % width, b".{%d}" % width
-    return _text(behind, 64)
+    text, _ = _text(behind, 64)
+    return text, text
 
 
 def _text(behind: bytes, most: int) -> tuple[bytes, bytes]:
     """The expressions of a text: up to what stands behind it; the quick one does not take the first character of that."""
     if not behind:
-        return b".{0,%d}" % most, b".{0,%d}" % most
-    return b"(?:(?!%b).){0,%d}+" % (re.escape(behind), most), rb"[^%b\n]{0,%d}" % (re.escape(behind[:1]), most)
+        return b".{0,%d}" % most, b".*"
+    return b"(?:(?!%b).){0,%d}+" % (re.escape(behind), most), rb"[^%b]*+" % re.escape(behind[:1])
