@@ -34,6 +34,7 @@ NO_COMPONENTS = {
     "edge/output/bulk_files",
     "edge/output/bulk_node",
     "decode/decoder",
+    "decode/percent_format",
     "decode/moment",
     "decode/time_shape",
     "decode/timestamp",

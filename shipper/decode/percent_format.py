@@ -194,7 +194,7 @@ def _field(token: _Token, datefmt: str | None, *, is_last: bool) -> Field:
     elif member == MESSAGE:
         plain = quick = b".*"
     elif member == "log.level":
-        plain, quick = rb"[A-Za-z]\w{0,31}|Level -?\d{1,9}", rb"\w*+"
+        plain, quick = rb"Level -?\d{1,9}|(?!Level )[A-Za-z]\w{0,31}", rb"\w*+"
     elif member in NUMBERS:
         plain, quick = rb"\d{1,18}", rb"\d*+"
     elif member not in ("", STAMP):

@@ -57,7 +57,7 @@ traced_messages = messages | messages.map(f"[{TRACE}] ".__add__)
 def records() -> st.SearchStrategy[logging.LogRecord]:
     """What a logger hands to its handlers."""
     return st.builds(
-        lambda name, level, text, line, created: _dated(logging.LogRecord(name, level, f"/srv/{name}.py", line, text, None, None, "run"), created),
+        lambda name, level, text, line, created: _dated(logging.LogRecord(name, level, f"/srv/{name.replace('.', '_')}.py", line, text, None, None, "run"), created),
         names, levels, traced_messages, st.integers(1, 9999), st.floats(1.0e9, 1.8e9),
     )  # fmt: skip
 
@@ -95,7 +95,7 @@ def alone(line: str) -> dict[str, str] | None:
     parts = line.split(" - ", 3)
     if len(parts) != 4 or not re.fullmatch(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d([.,]\d{1,9})?", parts[0], re.ASCII):
         return None
-    if len(parts[1].encode()) > 256 or not re.fullmatch(r"[A-Za-z]\w{0,31}|Level -?\d{1,9}", parts[2], re.ASCII):
+    if len(parts[1].encode()) > 256 or not re.fullmatch(r"Level -?\d{1,9}|(?!Level )[A-Za-z]\w{0,31}", parts[2], re.ASCII):
         return None
     message = re.fullmatch(r"(?:\[([0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})\] )?(.*)", parts[3], re.DOTALL)
     assert message is not None
@@ -188,7 +188,7 @@ def test_a_format_that_cannot_be_read_is_refused(layout: str) -> None:
     """With what to write instead."""
     with pytest.raises(ComponentError) as refused:
         decoder(layout)
-    assert (refused.value.path, bool(refused.value.hint)) == ("layout", True)
+    assert (refused.value.field, bool(refused.value.hint)) == ("layout", True)
 
 
 def test_a_long_line_of_nonsense_is_refused_at_once() -> None:
