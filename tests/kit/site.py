@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,10 @@ def log_lines(text: str) -> Iterator[dict[str, Any]]:
                 continue
 
 
-def shipper(*words: object, stdin: bytes = b"") -> Told:
-    """Run the command line in this process. An exception that it does not handle is raised here."""
-    result = CliRunner().invoke(cli, [str(word) for word in words], input=stdin, catch_exceptions=False, prog_name="shipper")
+def shipper(*words: object, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Told:
+    """Run the command line in this process, with more in its environment. An exception that it does not handle is raised here."""
+    texts = [str(word) for word in words]
+    result = CliRunner().invoke(cli, texts, input=stdin, env=env, catch_exceptions=False, prog_name="shipper")
     return Told(result.exit_code, result.stdout, result.stderr)
 
 
