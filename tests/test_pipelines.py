@@ -11,8 +11,9 @@ from shipper import assembly, rehearsal
 from tests.kit.site import ROOT, Site, shipper
 
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml"))
-CASES_MIN = 12
-"""Cases that a pipeline shows at least (issue 1 of this project)."""
+CASES_MIN = 15
+"""Cases that a pipeline shows at least."""
+SCHEMA = "# yaml-language-server: $schema=../docs/reference/pipeline.schema.json\n"
 
 
 def cases() -> list[tuple[Path, str]]:
@@ -22,7 +23,7 @@ def cases() -> list[tuple[Path, str]]:
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
 def test_pipeline_is_taken_with_nothing_set(site: Site, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a variable in the environment: defaults that work, and at least a dozen cases that show what it does."""
+    """Without a variable in the environment: defaults that work, and at least fifteen cases that show what it does."""
     for name in (
         "GEOIP_CITY",
         "GEOIP_ASN",
@@ -49,6 +50,13 @@ def problems(path: Path, cache: Path) -> dict[str, list[str]]:
 def test_case_of_a_pipeline_passes(rule_cache: Path, path: Path, name: str) -> None:
     """What the pipeline says of itself is so."""
     assert problems(path, rule_cache)[name] == []
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
+def test_an_editor_finds_the_schema_by_the_first_line(path: Path) -> None:
+    """And the schema is there."""
+    assert path.read_text().startswith(SCHEMA)
+    assert (path.parent / SCHEMA.partition("=")[2].strip()).is_file()
 
 
 def test_names_of_cases_are_distinct() -> None:

@@ -23,9 +23,7 @@ RAW = [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET /\xc3\xbc HTTP/1.0\r\n\r\n"]
 NEEDS = {"nginx": "nginx", "apache": "apache2"}
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.needs(needed)) for name, needed in NEEDS.items()]
-)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.needs(needed)) for name, needed in NEEDS.items()])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, WebServer]]:
     """A server that has answered all requests, and was ended in order, so that its logs are whole."""
     name: str = request.param
@@ -57,11 +55,17 @@ def documents(served: tuple[str, WebServer], tmp_path_factory: pytest.TempPathFa
     return {file: sorted(lines, key=lambda one: one["log"]["offset"]) for file, lines in found.items()}
 
 
-def test_each_request_is_a_document_with_what_was_asked_and_answered(documents: dict[str, list[dict[str, Any]]], served: Any) -> None:
+def test_each_request_is_a_document_with_what_was_asked_and_answered(
+    documents: dict[str, list[dict[str, Any]]], served: Any
+) -> None:
     """Method, URL, version, status, size, referrer and user agent; what is not there is left out."""
     name, server = served
     lines = documents["access.log"]
-    assert len(lines) == (server.folder / "access.log").read_bytes().count(b"\n") == len(REQUESTS) + len(RAW) + (name == "apache") * 0
+    assert (
+        len(lines)
+        == (server.folder / "access.log").read_bytes().count(b"\n")
+        == len(REQUESTS) + len(RAW) + (name == "apache") * 0
+    )
     first, nothing, denied, city, *rest = lines
     assert {line["_index"] for line in lines} == {f"{name}-access"}
     assert {line["client.ip"] for line in lines} == {"127.0.0.1"}
@@ -80,7 +84,9 @@ def test_each_request_is_a_document_with_what_was_asked_and_answered(documents: 
     assert umlaut["http.version"] == "1.0"
 
 
-def test_every_error_that_was_logged_is_a_document_with_its_level(documents: dict[str, list[dict[str, Any]]], served: Any) -> None:
+def test_every_error_that_was_logged_is_a_document_with_its_level(
+    documents: dict[str, list[dict[str, Any]]], served: Any
+) -> None:
     """What was not found or denied, with the client; and what the server says of itself, without one."""
     name, server = served
     lines = documents["error.log"]
