@@ -58,7 +58,7 @@ class Inlets:
         self._spools = Path(self._temporary.name) if self._temporary is not None else (place or Path()) / "spool"
         names = _names(pipeline)
         self.all: list[Inflow] = [
-            self._files(source.component) if name == "" else self._other(source.component, name)
+            self._files(source.component, source.frame.factory) if name == "" else self._other(source.component, name)
             for source, name in zip(pipeline.sources, names, strict=True)
         ]
 
@@ -86,12 +86,15 @@ class Inlets:
         if self._temporary is not None:
             self._temporary.cleanup()
 
-    def _files(self, component: Component) -> Inlet:
+    def _files(self, component: Component, frame: Any) -> Inlet:
         loop, config = asyncio.get_running_loop(), component.config
         # A window must be longer than the longest record, or a file with such a record is never read on.
         window = max(LIMITS.read_size_bytes_max, self._pipeline.max_record + _WINDOW_MARGIN_BYTES)
         files = sum(source.component.inlet == "file" for source in self._pipeline.sources)
-        limits = msgspec.structs.replace(LIMITS, read_size_bytes_max=window, open_files=open_file_budget(files))
+        usual = getattr(frame, "window_bytes", LIMITS.read_size_bytes)
+        limits = msgspec.structs.replace(
+            LIMITS, read_size_bytes=usual, read_size_bytes_max=max(window, usual), open_files=open_file_budget(files)
+        )
         tail = Tail(config, mint_identity, limits)
         inlet = Inlet(tail, FileHands(config), self._flow, loop.time)
         if not self._once:

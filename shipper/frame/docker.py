@@ -94,6 +94,8 @@ class Docker:
     adds = ("stream", "container")
     joins = True
     """Whole lines may be left at the end of a window."""
+    window_bytes = 5 << 16
+    """A quarter of a line is the driver's: as many records as a quarter MiB of plain lines, over which a window's own cost spreads."""
 
     def __init__(self, config: Config | None = None, *, blanks: bool = False) -> None:
         """Take the settings. With `blanks` records without text are records too, for a frame on top of this one."""

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from shipper import assembly
+from shipper.config.find import find
 from shipper.edge import log, memory
 from shipper.encode.index import Horizon
 from shipper.model.batch import Stream
@@ -59,13 +60,14 @@ class Lane:
         self.intake = parts.intakes[0](Stream("s" * 22, *parts.commons[0]("/x")[:1], "/x", 0.0))
         self.data = b"".join(FRAMES[frame](record) + b"\n" for record in records)
         self.records = len(records)
+        self.window = getattr(find("frame", frame), "window_bytes", WINDOW)
 
     def run(self) -> float:
         """Microseconds of CPU a record."""
         began, at, rows = time.process_time(), 0, 0
         while at < len(self.data):
-            window = self.data[at : at + WINDOW]
-            taken = self.intake.take(window, at, final=at + WINDOW >= len(self.data))
+            window = self.data[at : at + self.window]
+            taken = self.intake.take(window, at, final=at + self.window >= len(self.data))
             assert taken.batch is not None
             self.chain.run(taken.batch, 1, 0.0, 0.0)
             rows, at = rows + taken.batch.count, taken.next_offset
