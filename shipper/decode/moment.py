@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Fold = Literal["auto", "first", "second"]
 JITTER_S = 10
 """So much earlier than the record before it a record may be, and still be of the same hour: threads write out of order."""
+RECENT_S = 3600
+"""A record before it that is later than this tells nothing of the order: an old file whose stream was first seen today."""
 _UTC_NAMES = ("UTC", "GMT", "Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -47,7 +49,7 @@ def moment(written: Written, way: Way, before: int) -> Moment | None:
     if len(found.seconds) == 1:
         return Moment(found.seconds[0])
     first, second = found.seconds
-    in_order = before - JITTER_S <= first
+    in_order = before - JITTER_S <= first or before - RECENT_S > second
     return Moment(first if way.fold == "first" or (way.fold == "auto" and in_order) else second, "timestamp_ambiguous")
 
 

@@ -9,7 +9,8 @@ RULES
 - A time that says no zone is in the `zone` of the settings, UTC by default. One that never was, as the clock went forward, is read
   with the offset before the gap (PEP 495) and flagged `timestamp_gap`. One that comes twice, as the clock goes back, is flagged
   `timestamp_ambiguous`; `fold` says `first` or `second`, or `auto`: the first of both that is not before the record before it in
-  its stream, else the second. Ten seconds do not count as before: threads of one program write out of order.
+  its stream, else the second; the first too where the record before is more than an hour later than both, as in an old file that
+  was just found. Ten seconds do not count as before: threads of one program write out of order.
 - A time that says no year has the one that brings it nearest to the record before it in its stream.
 - A text in the form of `@timestamp`, with any number of digits up to nine, is kept as it is.
 - A time that is missing or unreadable is the one of the record before it in its stream, in whole seconds (the checkpoint knows

@@ -122,7 +122,8 @@ def local(wall: datetime, years: list[int], before: int, zone: ZoneInfo, fold: s
         return first, "timestamp_gap"
     if first == second:
         return first, ""
-    return (first if fold == "first" or (fold == "auto" and before - 10 <= first) else second), "timestamp_ambiguous"
+    by_order = before - 10 <= first or before - 3600 > second
+    return (first if fold == "first" or (fold == "auto" and by_order) else second), "timestamp_ambiguous"
 
 
 def is_day(wall: datetime, year: int) -> bool:

@@ -99,7 +99,7 @@ def test_event_kit_s_times_are_told_apart_in_the_hour_that_comes_twice(tmp_path:
     telemetry = [one for one in found if one not in text]
     assert [index for index, _ in telemetry] == ["event-kit-performance"] * 3 + ["event-kit-errors"]
     assert telemetry[0][1]["@timestamp"] == "2024-11-25T13:06:40.123Z"
-    assert [document["@timestamp"] for _, document in text[:2]] == ["2025-10-26T00:30:00.123Z", "2025-10-26T01:30:00.123Z"]
+    assert [document["@timestamp"] for _, document in text[:2]] == ["2025-10-26T00:50:00.123Z", "2025-10-26T01:20:00.123Z"]
     assert [document["message"] for _, document in text[:2]] == ["before the change", "after the change"]
     scoring, failed = text[2], text[3]
     assert scoring[1]["trace.id"] == "3f2b8c1e-5d4a-4e6f-9a7b-1c2d3e4f5a6b"

@@ -18,8 +18,8 @@ import structlog
 from pythonjsonlogger.json import JsonFormatter
 
 ORDERS = 40
-OVERLAP = (datetime(2025, 10, 26, 0, 30, tzinfo=UTC), datetime(2025, 10, 26, 1, 30, tzinfo=UTC))
-"""In Berlin both are half past two, an hour apart."""
+OVERLAP = (datetime(2025, 10, 26, 0, 50, tzinfo=UTC), datetime(2025, 10, 26, 1, 20, tzinfo=UTC))
+"""In Berlin ten to three and then, the clock set back between them, twenty past two."""
 
 
 def orchestrator(place: Path) -> None:
