@@ -57,7 +57,7 @@ class Steps:
         self.spent: Counter[str] = Counter()
         self._last = time.thread_time()
 
-    def lap(self, step: str) -> None:
+    def lap(self, step: str, _left: object = None, /) -> None:
         """Book the time since the last call on `step`."""
         now = time.thread_time()
         self.spent[step] += now - self._last  # type: ignore[assignment]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import eq
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,15 +23,23 @@ from shipper.model.batch import split_rows
 from shipper.model.columns import OURS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shipper.model.batch import Batch, SafeBatch
     from shipper.model.columns import Columns, Held, Values
     from shipper.model.payload import Payload
 
-Lap = Callable[[str], None]
+
+class Lap(Protocol):
+    """Called after each step: to measure, or to look at what it left."""
+
+    def __call__(self, step: str, left: object = None, /) -> None:
+        """`left` is a SafeBatch after `redact`, the columns after every other step; to be looked at only."""
+        ...
 
 
-def unmeasured(_step: str) -> None:
-    """The lap of a run that nobody measures."""
+def unmeasured(_step: str, _left: object = None, /) -> None:
+    """The lap of a run that nobody looks at."""
 
 
 class Gate(Protocol):
@@ -134,34 +141,34 @@ class Chain:
             ticket: the ledger's, for the payload.
             before: event time, in Unix seconds, for rows without one.
             now: monotonic seconds, for stages that remember.
-            lap: called with a step's name after it, to measure.
+            lap: called after each step, see `Lap`.
         """
         ids = batch.ids if self._content_key is None else content_ids(batch, self._content_key)
         tags = None if batch.tags is None else list(map(self._tags.__getitem__, batch.tags))
         safe = self.gate.admit(batch)
         extras = self._extras.all(batch.extras)
-        lap("redact")
+        lap("redact", safe)
         columns = self._decoder.decode(safe)
         columns.ids, columns.tags, columns.path = ids, tags, batch.stream.path
         columns.asked, columns.ours, columns.marks, columns.changed = self._asked, self._ours, safe.marks, safe.changed
         for name, value in batch.stream.told.items():
             columns.fields[name] = [value] * columns.count
         columns.fields["shipper.tag"] = tags or [None] * columns.count  # never what a record itself says there
-        lap("decode")
+        lap("decode", columns)
         stamps = self._date(columns, safe, before)
         columns.dropped.update(safe.dropped)
         if extras is not None:
             columns.splice(extras)
-        lap("date")
+        lap("date", columns)
         errors = self._run_stages(columns, now, lap)
         names = self._router.assign(columns)
         for row, held in columns.held.items():
             if held.index is None:
                 held.index = names[row].encode()
-        lap("route")
+        lap("route", columns)
         assembly = document.Assembly(batch.stream, columns, names, stamps, self._adds)
         payload = assembly.payload(ticket)
-        lap("encode")
+        lap("encode", columns)
         return Outcome(payload, columns.dropped, columns.held, columns.seconds[-1], safe.masked, _flagged(columns), errors)
 
     def _run_stages(self, columns: Columns, now: float, lap: Lap) -> list[tuple[str, str]]:
@@ -176,7 +183,7 @@ class Chain:
                 del columns.fragments[before:]
                 for row in range(columns.count):
                     columns.flags[row] = (*columns.flags.get(row, ()), f"stage_error:{name}")
-            lap(name)
+            lap(name, columns)
         return errors
 
     def _date(self, columns: Columns, safe: SafeBatch, before: float) -> Sequence[bytes] | None:

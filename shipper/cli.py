@@ -211,7 +211,7 @@ def test(configs: Sequence[str]) -> int:
 @refusing
 def explain(config: str, source: int) -> None:
     """Show what each step does with the lines on standard input: before, after, why. Secrets are shown masked."""
-    from shipper import rehearsal
+    from shipper import explanation
     from shipper.edge import log
 
     log.configure("error")
@@ -219,7 +219,7 @@ def explain(config: str, source: int) -> None:
     if not 0 <= source < len(pipeline.sources):
         there = f"the pipeline has {_plural(len(pipeline.sources), 'source')}, counted from 0"
         raise click.BadParameter(there, param_hint="--source")
-    click.echo(rehearsal.explain(pipeline, sys.stdin.buffer.read(1 << 24), source, os.environ))
+    click.echo(explanation.explain(pipeline, sys.stdin.buffer.read(1 << 24), source, os.environ))
 
 
 @cli.command()

@@ -1,8 +1,7 @@
-"""Rehearsal: a pipeline without the outside. Runs its `tests:`, and explains what each step does with a line.
+"""Rehearsal: a pipeline without the outside. Runs its `tests:`.
 
 RULES
 - The chain is the one that `run` uses; only time stands still, at the record's own: windows are off, throttle counts by events.
-- What is shown of a record before the gate is shown masked.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import msgspec
 
 from shipper import assembly
 from shipper.config.pipeline import Expectation, Pipeline, RouteSpec, TestSpec
-from shipper.encode.document import common_fragment
 from shipper.encode.index import Horizon
 from shipper.model.batch import Batch, Stream
 
@@ -24,14 +22,13 @@ if TYPE_CHECKING:
 
     from shipper.chain import Outcome
     from shipper.flow import Parts
-    from shipper.intake import Intake
 
-_NOON = 1_770_292_800.0
+NOON = 1_770_292_800.0
 """2026-02-05T12:00:00Z: what a rehearsed record without a time is dated."""
 _MISSING = object()
 _DIGITS_MAX = 4300
 """Digits of an integer that Python reads."""
-_CONTROLS = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class Result(msgspec.Struct):
@@ -50,7 +47,7 @@ def make(pipeline: Pipeline, env: Mapping[str, str]) -> Parts:
     """The parts of a pipeline, windows off. Raises ConfigError."""
     still = msgspec.structs.replace(pipeline, routes=[RouteSpec(spec.when, spec.index, None) for spec in pipeline.routes])
     surroundings = assembly.Surroundings(env=env, host_name="rehearsal", hash_key=b"rehearsal" * 4)
-    return assembly.make_parts(still, surroundings, Horizon(_NOON))
+    return assembly.make_parts(still, surroundings, Horizon(NOON))
 
 
 def run_tests(pipeline: Pipeline, env: Mapping[str, str]) -> list[Result]:
@@ -64,8 +61,8 @@ def _problems(test: TestSpec, parts: Parts) -> list[str]:
     batch = _batch(parts, test)
     if batch is None:
         return [] if not test.expect else ["no record came out of it"]
-    outcome = parts.chains[test.source or 0].run(batch, 0, _NOON, 0.0)
-    found = _documents(outcome, batch.count)
+    outcome = parts.chains[test.source or 0].run(batch, 0, NOON, 0.0)
+    found = documents(outcome, batch.count)
     if len(found) != len(test.expect):
         return [f"expected {len(test.expect)} records, got {len(found)}: {', '.join(str(item[0]) for item in found)}"]
     problems = []
@@ -80,7 +77,7 @@ def _batch(parts: Parts, test: TestSpec) -> Batch | None:
     source = test.source or 0
     path = parts.redact_text(test.path or "/rehearsal.log")
     common, told = parts.commons[source](path)
-    stream = Stream("rehearsal-------------", common, path, _NOON, told)
+    stream = Stream("rehearsal-------------", common, path, NOON, told)
     if test.raw:
         data = "".join(piece if piece.endswith("\n") else piece + "\n" for piece in test.raw).encode("utf-8", "surrogateescape")
         return parts.intakes[source](stream).take(data, 0, final=True).batch
@@ -97,7 +94,7 @@ def _batch(parts: Parts, test: TestSpec) -> Batch | None:
     return batch
 
 
-def _documents(outcome: Outcome, count: int) -> list[tuple[str, Any]]:
+def documents(outcome: Outcome, count: int) -> list[tuple[str, Any]]:
     """For each row: its index and document, or "" and the reason it was dropped for."""
     payload = outcome.payload
     rows = range(payload.count) if payload.rows is None else payload.rows
@@ -125,8 +122,8 @@ def _compare(expected: Expectation, index: str, document: Any) -> list[str]:
     for name, wanted in expected.fields.items():
         value = reach(document, name)
         if value is _MISSING or value != wanted or (value is True) != (wanted is True):
-            shown = "nothing" if value is _MISSING else _json(value)
-            problems.append(f"expected {name} to be {_json(wanted)}, got {shown}")
+            shown = "nothing" if value is _MISSING else json_line(value)
+            problems.append(f"expected {name} to be {json_line(wanted)}, got {shown}")
     return problems
 
 
@@ -145,77 +142,16 @@ def reach(document: Any, name: str) -> Any:
     return _MISSING
 
 
-def explain(pipeline: Pipeline, data: bytes, source: int, env: Mapping[str, str]) -> str:
-    """What each step does with the lines of `data`, as text."""
-    parts = make(pipeline, env)
-    pages: list[str] = []
-    stream = Stream("rehearsal-------------", common_fragment("-", "rehearsal"), "-", _NOON)
-    intake: Intake = parts.intakes[source](stream)
-    taken = intake.take(data if data.endswith(b"\n") else data + b"\n", 0, final=True)
-    if taken.batch is None:
-        return "no record in it: " + (
-            ", ".join(f"{size} bytes {cause}" for cause, size in taken.skipped.items()) or "empty input"
-        )
-    batch = taken.batch
-    outcome = parts.chains[source].run(batch, 0, _NOON, 0.0)
-    found = _documents(outcome, batch.count)
-    origins = list(zip(batch.starts, batch.stops, strict=True))
-    for row, (index, document) in enumerate(found):
-        pages.append(f"record {row + 1} of {batch.count}")
-        pages.append(f"  frame     bytes {origins[row][0]} to {origins[row][1]} of the input")
-        pages += [f"  {line}" for line in _steps(pipeline, index, document)]
-    if outcome.masked:
-        hits = ", ".join(f"{rule} x{hits}" for rule, hits in sorted(outcome.masked.items()))
-        pages.append(f"masked before anything else saw it: {hits}")
-    else:
-        pages.append("nothing to mask")
-    return "\n".join(pages)
-
-
-def _steps(pipeline: Pipeline, index: str, document: Any) -> list[str]:
-    """The steps of one record after the gate, told from its document."""
-    if not index:
-        return [f"dropped   {document}"]
-    lines = []
-    added = {"@timestamp", "log", "host", "shipper"}
-    targets = {getattr(stage.config, "target", None): stage.type for stage in pipeline.stages}
-    own = {name: value for name, value in document.items() if name not in added and name not in targets}
-    lines.append(f"redact    {_json(own)}")
-    flags = document.get("shipper", {})
-    why = _json(flags["parse_error"]).strip('"') if "parse_error" in flags else ""
-    lines.append(f"decode    {'not JSON: ' + why if why else 'JSON'}")
-    lines.append(f"date      {document.get('@timestamp')}")
-    if "flags" in flags:
-        lines.append(f"flagged   {_json(flags['flags'])}")
-    for stage in pipeline.stages:
-        target = getattr(stage.config, "target", None)
-        if target in document:
-            lines.append(f"{stage.type:<9} + {_json({target: document[target]})}")
-        else:
-            lines.append(f"{stage.type:<9} nothing to add")
-    lines.append(f"route     {index}  ({_route_of(pipeline, index)})")
-    lines.append(f"document  {_json(document)}")
-    return lines
-
-
-def _route_of(pipeline: Pipeline, index: str) -> str:
-    for number, spec in enumerate(pipeline.routes):
-        if (
-            index.startswith(spec.index.prefix)
-            and index[len(spec.index) :].count(".") == 2
-            and index.rpartition("-")[0] == spec.index
-        ):
-            return f"route {number + 1}: {'when ' + spec.when.text if spec.when is not None else 'everything else'}"
-    return "a route with a field in its name, or the fallback"
-
-
 def _loaded(data: bytes) -> Any:
     """A document as the standard library reads it: numbers of any size, which records may hold, too."""
     return json.loads(data, parse_int=lambda digits: int(digits) if len(digits) < _DIGITS_MAX else float(digits))
 
 
-def _json(value: Any) -> str:
+def json_line(value: Any) -> str:
     """A value on one line, without what a terminal may take for a command."""
-    return _CONTROLS.sub(
-        lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":"))
-    )
+    return printable(json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+
+
+def printable(text: bytes) -> str:
+    """A text without what a terminal may take for a command."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text.decode("utf-8", "replace"))

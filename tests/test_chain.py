@@ -281,7 +281,7 @@ def test_rows_go_on_without_a_stage_when_it_fails(how: str) -> None:
     found = [b'{"level":"a","client_ip":"x"}'] * 3
     laps: list[str] = []
     made = chain("plain", [Tag(), Broken(how), Sort()])
-    outcome = made.run(batch_of(found), 1, float(NOON), 0.0, laps.append)
+    outcome = made.run(batch_of(found), 1, float(NOON), 0.0, lambda step, *_: laps.append(step))
     assert outcome.dropped == {0: "half done"}
     sent = [document for _, _, document in documents(outcome)]
     assert len(sent) == 2

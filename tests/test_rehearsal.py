@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shipper import assembly, rehearsal
+from shipper import assembly, explanation, rehearsal
 from shipper.config.pipeline import Pipeline
 from tests.kit.records import NO_OBJECTS, ODD_OBJECTS
 from tests.kit.site import ROOT, Site
@@ -157,7 +157,7 @@ def test_each_test_begins_with_nothing_seen_before(site: Site) -> None:
 
 def explained(site: Site, data: bytes, **sections: Any) -> str:
     """What `explain` says of these bytes."""
-    return rehearsal.explain(pipeline_of(site, **sections), data, 0, os.environ)
+    return explanation.explain(pipeline_of(site, **sections), data, 0, os.environ)
 
 
 def test_explain_shows_every_step_of_a_record(site: Site) -> None:
@@ -166,8 +166,8 @@ def test_explain_shows_every_step_of_a_record(site: Site) -> None:
     steps = {line.split()[0]: line for line in page.splitlines() if line.startswith("  ")}
     assert list(steps) == ["frame", "redact", "decode", "date", "geoip", "throttle", "route", "document"]
     assert steps["frame"] == f"  frame     bytes 0 to {len(RECORD) + len('card 4111 1111 1111 1111')} of the input"
-    assert "[REDACTED:card]" in steps["redact"] and steps["decode"].endswith("JSON")
-    assert "London" in steps["geoip"] and "nothing to add" in steps["throttle"]
+    assert "[REDACTED:card]" in steps["redact"] and steps["decode"].startswith('  decode    json: {"')
+    assert "London" in steps["geoip"] and "nothing to do" in steps["throttle"]
     assert "app-errors-2026.02.05" in steps["route"] and "route 1: when" in steps["route"]
     assert json.loads(steps["document"].split(None, 1)[1])["client"]["geo"]["city_name"] == "London"
     assert page.splitlines()[-1] == "masked before anything else saw it: card x1"
@@ -176,9 +176,9 @@ def test_explain_shows_every_step_of_a_record(site: Site) -> None:
 def test_explain_says_why_a_record_is_text_or_dropped(site: Site) -> None:
     """No JSON, no time, held back: in words."""
     page = explained(site, b"plain text\n" + (RECORD + "\n").encode() * 3)
-    assert "decode    not JSON: invalid character (byte 0)" in page
-    assert 'flagged   ["timestamp_missing"]' in page
-    assert "dropped   throttled" in page
+    assert "decode    not of the format json: invalid character (byte 0)" in page
+    assert "date      2026-02-05T12:00:00Z  [timestamp_missing]" in page
+    assert "dropped   throttled, and told of in a summary" in page
     assert "record 4 of 4" in page and "nothing to mask" in page
 
 
