@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from shipper.config.pipeline import Pipeline
 
-_WIDTH = 9
+_WIDTH = 10
 
 
 def explain(pipeline: Pipeline, data: bytes, source: int, env: Mapping[str, str]) -> str:

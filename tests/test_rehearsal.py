@@ -165,8 +165,8 @@ def test_explain_shows_every_step_of_a_record(site: Site) -> None:
     page = explained(site, RECORD.replace('"a"', '"card 4111 1111 1111 1111"').encode() + b"\n")
     steps = {line.split()[0]: line for line in page.splitlines() if line.startswith("  ")}
     assert list(steps) == ["frame", "redact", "decode", "date", "geoip", "throttle", "route", "document"]
-    assert steps["frame"] == f"  frame     bytes 0 to {len(RECORD) + len('card 4111 1111 1111 1111')} of the input"
-    assert "[REDACTED:card]" in steps["redact"] and steps["decode"].startswith('  decode    json: {"')
+    assert steps["frame"] == f"  frame      bytes 0 to {len(RECORD) + len('card 4111 1111 1111 1111')} of the input"
+    assert "[REDACTED:card]" in steps["redact"] and steps["decode"].startswith('  decode     json: {"')
     assert "London" in steps["geoip"] and "nothing to do" in steps["throttle"]
     assert "app-errors-2026.02.05" in steps["route"] and "route 1: when" in steps["route"]
     assert json.loads(steps["document"].split(None, 1)[1])["client"]["geo"]["city_name"] == "London"
@@ -176,9 +176,9 @@ def test_explain_shows_every_step_of_a_record(site: Site) -> None:
 def test_explain_says_why_a_record_is_text_or_dropped(site: Site) -> None:
     """No JSON, no time, held back: in words."""
     page = explained(site, b"plain text\n" + (RECORD + "\n").encode() * 3)
-    assert "decode    not of the format json: invalid character (byte 0)" in page
-    assert "date      2026-02-05T12:00:00Z  [timestamp_missing]" in page
-    assert "dropped   throttled, and told of in a summary" in page
+    assert "decode     not of the format json: invalid character (byte 0)" in page
+    assert "date       2026-02-05T12:00:00Z  [timestamp_missing]" in page
+    assert "dropped    throttled, and told of in a summary" in page
     assert "record 4 of 4" in page and "nothing to mask" in page
 
 
