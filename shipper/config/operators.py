@@ -258,9 +258,7 @@ def regex(_name: str, asked: Asked) -> Test:
             tests.append(Search(pattern).mask)
         except PatternError as error:
             piece = f", at {shown(error.piece)}" if error.piece and asked.is_plain(at) else ""
-            asked.refuse(
-                f"the pattern cannot be used: {error.reason}{piece}", "patterns are RE2: no look-around, no backreferences", at
-            )
+            asked.refuse(f"the pattern cannot be used: {error.reason}{piece}", error.advice, at)
     return _any_of(tests)
 
 

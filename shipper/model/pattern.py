@@ -21,7 +21,9 @@ _FIXED_TO_TEXT = re.compile(r"\\[AzC]|\(\?[a-zA-Z]*-")
 
 
 class PatternError(ValueError):
-    """RE2 refuses a pattern: `message` says why, and quotes at most the piece of it that is wrong, in `piece`."""
+    """RE2 refuses a pattern: `reason` says why, `piece` quotes what of it is wrong."""
+
+    advice = "patterns are RE2: no look-around, no backreferences"
 
     def __init__(self, message: str) -> None:
         """Take RE2's text, `missing closing ]: [a-z`."""
