@@ -57,8 +57,10 @@ class Gate(Protocol):
 class Decoder(Protocol):
     """What the chain asks of a decoder."""
 
-    timeline: timestamp.Timeline | None
-    """Reads the times of its records, where they are not the pipeline's: text formats know how theirs are written."""
+    @property
+    def timeline(self) -> timestamp.Timeline | None:
+        """Reads the times of its records, where they are not the pipeline's: text formats know how theirs are written."""
+        ...
 
     def decode(self, batch: SafeBatch) -> Columns:
         """Columns of a batch, with the origin of their rows, and which rows are odd."""
@@ -150,7 +152,7 @@ class Chain:
         lap("redact", safe)
         columns = self._decoder.decode(safe)
         columns.ids, columns.tags, columns.path = ids, tags, batch.stream.path
-        columns.asked, columns.ours, columns.marks, columns.changed = self._asked, self._ours, safe.marks, safe.changed
+        columns.asked, columns.ours = self._asked, self._ours
         for name, value in batch.stream.told.items():
             columns.fields[name] = [value] * columns.count
         columns.fields["shipper.tag"] = tags or [None] * columns.count  # never what a record itself says there
@@ -191,7 +193,11 @@ class Chain:
         values: Values = timestamp.first_present(map(columns.column, self._stamp_fields))
         if safe.times is not None and None in values:
             values = timestamp.first_present([values, safe.times])
-        times = self._timeline.read(values, before)
+        if columns.timelines:
+            parts = [(timeline or self._timeline, rows) for timeline, rows in columns.timelines]
+            times = timestamp.read_together(parts, values, before)
+        else:
+            times = self._timeline.read(values, before)
         columns.seconds = times.seconds
         for row, flag in times.flags.items():
             columns.flags[row] = (*columns.flags.get(row, ()), flag)

@@ -36,6 +36,8 @@ NO_COMPONENTS = {
     "decode/capture",
     "decode/decoder",
     "decode/matcher",
+    "decode/percent_format",
+    "decode/members",
     "decode/moment",
     "decode/pattern_paths",
     "decode/pattern_tree",

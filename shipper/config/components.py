@@ -2,6 +2,9 @@
 
 A component is named in one of these ways: `json`, `{multiline: python}`, `{docker: {join_max: 64KiB}}`, and
 `{type: docker, join_max: 64KiB}`. A value that is no mapping stands for the first setting of the component.
+
+A component may be made of others: its class says `nests = {"of": "decode"}`, and the setting `of` is a list of components, each named in
+any of these ways, which the class gets as `Component`s. Where they stand is known to its faults as `of.0`, `of.0.zone`.
 """
 
 from __future__ import annotations
@@ -109,10 +112,22 @@ class Components:
 
     def _made(self, named: _Named, factory: Any, node: nodes.Mapping, apart: Sequence[str] = ()) -> Component | None:
         config = self._converter.struct(node, getattr(factory, "Config", factory), named.place, "", apart)
-        if config is BAD:
+        nested = {key: self._nested(kind, nodes.at(node, (key,))) for key, kind in getattr(factory, "nests", {}).items()}
+        if config is BAD or any(part is None for parts in nested.values() for part in parts):
             return None
         places = dict(self._places(node, ""))
+        for key, parts in nested.items():
+            for number, part in enumerate(parts):
+                assert part is not None
+                places[f"{key}.{number}"] = part.place
+                places.update({f"{key}.{number}.{path}": place for path, place in part.places.items()})
+        if nested:
+            config = msgspec.structs.replace(config, **nested)
         return Component(named.kind, named.name, factory, config, named.place, places, nodes.masks(node))
+
+    def _nested(self, kind: str, node: nodes.Node) -> list[Component | None]:
+        """The components of a list; None for those with faults."""
+        return [self.named(kind, item) for item in node.items] if isinstance(node, nodes.Items) else []
 
     def _places(self, node: nodes.Node, path: str) -> Iterator[tuple[str, Place]]:
         if isinstance(node, nodes.Mapping):

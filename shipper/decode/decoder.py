@@ -23,7 +23,7 @@ import msgspec
 from shipper.model.columns import Columns, Values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from shipper.decode.timestamp import Timeline
     from shipper.model.batch import SafeBatch
@@ -42,42 +42,61 @@ class Reading(msgspec.Struct):
     refused: dict[int, str]
     """Lines that are not of the format, and why, in words that quote nothing of them."""
     odd: set[int] = msgspec.field(default_factory=set)
-    """See `Columns.odd`."""
+    """See `Columns`, as for what follows."""
     flags: dict[int, tuple[str, ...]] = msgspec.field(default_factory=dict)
+    stamped: bool = False
+    marks: frozenset[str] | None = None
+    changed: Collection[int] = ()
 
 
 class Decoder(Protocol):
     """What the chain asks of a decoder, and `auto` of those it chooses among."""
 
-    timeline: Timeline | None
-    """Reads the column `@timestamp` of its records, where the pipeline's settings do not know it better."""
-    guards: Mapping[str, bytes]
-    """Patterns the gate looks for on its way; those that fired in a block are named in `SafeBatch.marks`."""
+    @property
+    def timeline(self) -> Timeline | None:
+        """Reads the column `@timestamp` of its records; None: as the pipeline says."""
+        ...
+
+    @property
+    def guards(self) -> Mapping[str, bytes]:
+        """Patterns the gate looks for on its way; those that fired in a block are named in `SafeBatch.marks`."""
+        ...
 
     def decode(self, batch: SafeBatch) -> Columns:
         """Columns of a batch, with the origin of their rows and the odd ones marked. Never raises for what a record holds."""
         ...
 
-    def read(self, lines: Sequence[bytes]) -> Reading:
-        """Read some lines (without their newline) by themselves: for `auto`."""
+    def read_batch(self, batch: SafeBatch) -> Reading:
+        """Read the lines of a batch: for `auto`, whose first choice it is."""
+        ...
+
+    def read(self, lines: Sequence[bytes], marks: frozenset[str] | None = None) -> Reading:
+        """Read some lines (without their newline) by themselves: for `auto`.
+
+        `marks` are the guards that fired in the batch they are of; None: nobody knows.
+        """
         ...
 
 
-def as_columns(batch: SafeBatch, lines: Sequence[bytes], reading: Reading, clashing: Sequence[str]) -> Columns:
+def as_columns(
+    batch: SafeBatch, lines: Sequence[bytes] | Mapping[int, bytes], reading: Reading, clashing: Collection[str]
+) -> Columns:
     """The columns of a batch whose rows, without newlines, are `lines`; those that were refused are kept as text.
 
-    `clashing` are the top-level members that documents get from us.
+    `lines` may be those that were refused alone. `clashing` are the top-level members that documents get from us.
     """
     fields: Mapping[str, Values] = reading.fields
     if reading.refused:
-        fields = _Patched(reading.fields, {row: as_message(lines[row]) for row in reading.refused})
-        for row in reading.refused:
-            reading.rows[row] = msgspec.json.encode({"message": as_message(lines[row])})[:-1]
+        messages = {row: as_message(lines[row]) for row in reading.refused}
+        fields = _Patched(reading.fields, messages)
+        for row, text in messages.items():
+            reading.rows[row] = msgspec.json.encode({"message": text})[:-1]
         if "message" in clashing:
             reading.odd.update(reading.refused)
     columns = Columns(batch.stream.id, reading.rows, fields if isinstance(fields, dict) else dict(fields))
     columns.starts, columns.stops = batch.starts, batch.stops
-    columns.odd = reading.odd
+    columns.odd, columns.stamped = reading.odd, reading.stamped
+    columns.marks, columns.changed = reading.marks, reading.changed
     flags = {row: (*batch.flags.get(row, ()), *reading.flags.get(row, ())) for row in batch.flags.keys() | reading.flags.keys()}
     for row, why in reading.refused.items():
         flags[row] = (*flags.get(row, ()), f"parse_error:{why}")
@@ -87,7 +106,7 @@ def as_columns(batch: SafeBatch, lines: Sequence[bytes], reading: Reading, clash
 
 def as_message(line: bytes) -> str:
     """The text of a record that is kept as it is; several lines that a frame put together come apart again."""
-    return "\n".join(part.decode("utf-8", "replace") for part in unwrapped(line))
+    return "\n".join([part.decode("utf-8", "replace") for part in unwrapped(line)])
 
 
 def unwrapped(line: bytes) -> tuple[bytes, bytes] | tuple[bytes]:

@@ -2,8 +2,7 @@
 
 RULES
 - After decoding every row is one JSON object on one line, held without its last brace, so that a fragment can be appended.
-- A row that is no JSON object becomes `{"message": TEXT, "shipper": {"parse_error": WHY}}` and is never lost. WHY never quotes
-  the record.
+- A row that is no JSON object becomes `{"message": TEXT}`, flagged `parse_error:WHY`, and is never lost. WHY never quotes the record.
 - Fields are decoded as they are, whatever their type: a number where a string was expected is the stage's business.
 - `name` reads the member `name`; `a.b` reads the member `a.b`, or else `b` inside the object `a`.
 - Rows that have a member of a name that a document gets from us are `odd`: they are merged by value, not spliced
@@ -15,9 +14,8 @@ THEORY
 `msgspec`'s `decode_lines` into a Struct of the wanted fields reads a block in one call, but it is not about lines: blank rows
 vanish, two objects on a line give two, a value may span lines. It is trusted where every row begins with `{` and ends with `}`
 and the counts agree; two faults cannot cancel out then, since a value that goes on over a line end needs a comma or a colon
-there. Otherwise the rows are decoded one by one, and those that are no object are rewritten. How rows begin and end the gate
-sees on its way (`guards`), at a tenth of what it costs to look at each.
-Structs become columns all at once, by one transposition: half the price of a getter for each.
+there. Where some rows do not look so, the others are read so, and those are decoded one by one, as all are where the counts do
+not agree. How rows begin and end the gate sees on its way (`guards`), at a tenth of what it costs to look at each.
 """
 
 from __future__ import annotations
@@ -25,19 +23,21 @@ from __future__ import annotations
 import json
 import re
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from shipper.config.fields import ComponentConfig
-from shipper.decode.decoder import RESERVED
+from shipper.decode.decoder import RESERVED, Reading, as_columns
+from shipper.decode.members import MemberFields, Members
+from shipper.decode.nested import exchange, guard, unnest
 from shipper.model.batch import split_lines
-from shipper.model.columns import Columns, Values, within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from shipper.model.batch import SafeBatch
+    from shipper.model.columns import Columns, Values
 
 _OPEN = itemgetter(slice(0, -2))
 """A line without its last brace and newline."""
@@ -45,6 +45,11 @@ _STAMP = "@timestamp"
 _PAIR = rb"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPE = re.compile(rb"\\(?:%b|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)" % _PAIR, re.DOTALL)
 """An escape; the group is a lone surrogate."""
+_FIRST = re.compile(rb"[ \t\r]*+\{")
+_BEGUN = re.compile(rb"\n[ \t\r]*+\{")
+"""Where an object may begin: first, or with a newline before it, by which it is found."""
+_BEGINNINGS = b'{["-0123456789tfn'
+"""How JSON begins."""
 _DIGITS_MAX = 4300
 """Digits of an integer that Python reads."""
 
@@ -53,25 +58,34 @@ class Json:
     """JSON records, one object each. What is no object is kept as text, flagged."""
 
     class Config(ComponentConfig):
-        """No settings."""
+        """Settings of json."""
 
-    def __init__(self, _config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
+        nested: list[str] = msgspec.field(default_factory=list)
+        """Fields whose text may be a JSON object itself, such as `payload`: it becomes that object. Other texts stay as they are; an
+        index takes a field as an object or as text, not both. Costs some microseconds for each such text."""
+
+    timeline = None
+
+    def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """`reads` are the fields wanted as columns, `adds` the members that stages and frames splice (`client.geo`).
 
         `spare` are those of `reads` that are rarely asked for: they are decoded apart, when they are.
         """
-        self._reads = tuple(dict.fromkeys(reads))
+        self._nested = tuple(dict.fromkeys(config.nested))
         self._clashing = tuple(dict.fromkeys((*RESERVED, *(name.partition(".")[0] for name in adds))))
         self._noticed = frozenset((*self._clashing, _STAMP))
-        members = dict.fromkeys((*self._reads, *(name.split(".")[0] for name in self._reads), *self._clashing, _STAMP))
+        asked = dict.fromkeys((*reads, *self._nested))
+        members = dict.fromkeys((*asked, *(name.split(".")[0] for name in asked), *self._clashing, _STAMP))
         self._names = {member: f"m{number}" for number, member in enumerate(members)}
         self._row = self._struct(members)
         self._decoder = msgspec.json.Decoder(self._row)
-        often = [name for name in self._reads if name not in spare]
+        often = [name for name in asked if name not in spare]
         wanted = {*often, *(name.split(".")[0] for name in often)}
         self._slim_decoder = msgspec.json.Decoder(self._struct([member for member in members if member in wanted]))
         self._rest_decoder = msgspec.json.Decoder(self._struct([member for member in members if member not in wanted]))
         self._dotted = re.compile(rb'"(?:%b)' % b"|".join(_dotted(member, adds) for member in self._clashing))
+        self._nesting = f"nested:{','.join(self._nested)}"
+        self._sought = [(name, re.compile(pattern)) for name, pattern in self.guards.items()]
 
     def _struct(self, members: Iterable[str]) -> Any:
         """A type that takes these members of a record and passes over the others."""
@@ -82,25 +96,145 @@ class Json:
             gc=False,
         )
 
-    timeline = None
+    @property
+    def guards(self) -> dict[str, bytes]:
+        """Patterns the gate looks for on its way, so that `decode` need not: see `_odd`.
+
+        `escapes` stands for names that are written with escapes, which the other patterns do not see; `ragged` for rows that do
+        not end as an object does, or that another follows which does not begin as one.
+        """
+        names = b"|".join(re.escape(member.encode()) for member in self._clashing)
+        nested = {self._nesting: guard(self._nested)} if self._nested else {}
+        return {
+            "clash": rb'"(?:%b)"\s*:' % names,
+            "dotted": self._dotted.pattern,
+            "stamped": rb'"@timestamp"',
+            "spaced": rb"\{[ \t\r\n]|\{\}\n",
+            "escapes": rb"\\u00[0-7]",
+            "ragged": rb"[^}]\n|\n[^{]",
+            **nested,
+        }
 
     def decode(self, batch: SafeBatch) -> Columns:
         """Return the columns, with the rows' origin, and the odd rows marked. Never raises for what a record holds."""
-        lines = batch.lines if batch.lines is not None else split_lines(batch.block, batch.ends)
+        reading = self.read_batch(batch)
+        refused: dict[int, bytes] = {}
+        if reading.refused:
+            lines = _lines(batch)
+            refused = {row: lines[row][:-1] for row in reading.refused}
+            for row, line in refused.items():
+                reading.refused[row] = reading.refused[row] or self._why(line)
+        return as_columns(batch, refused, reading, self._clashing)
+
+    def read_batch(self, batch: SafeBatch) -> Reading:
+        """Read the lines of a batch; see `Decoder.read_batch`. What is plainly no object is refused without a word."""
+        if batch.ends is None and not (_FIRST.match(batch.block) or _BEGUN.search(batch.block)):
+            return _refusal(batch.count)
+        lines = _lines(batch)
         marks = batch.marks | _marks_of_changes(batch.changed, lines) if batch.changed else batch.marks
-        decoded = self._decode_fast(batch, len(lines), marks)
-        flags: dict[int, tuple[str, ...]] = {}
-        if decoded is not None:
-            rows = list(map(_OPEN, lines))
-        else:
-            rows, decoded, flags = self._decode_carefully(lines)
+        reading = self._read(lines, batch.block if batch.ends is None else None, marks)
+        reading.marks, reading.changed = batch.marks, [*batch.changed, *reading.changed]
+        return reading
+
+    def read(self, lines: Sequence[bytes], marks: frozenset[str] | None = None) -> Reading:
+        """Read some lines by themselves; see `Decoder.read`."""
+        block = b"\n".join([*lines, b""])
+        rows = split_lines(block, None)
+        sought = frozenset(name for name, pattern in self._sought if pattern.search(block)) if marks is None else marks
+        is_plain = len(rows) == len(lines)
+        reading = self._read(rows if is_plain else [line + b"\n" for line in lines], block if is_plain else None, sought)
+        reading.marks = marks
+        return reading
+
+    def _read(self, lines: list[bytes], block: bytes | None, marks: frozenset[str]) -> Reading:
+        """Read lines, each with its newline; `block` is all of them, None where they hold newlines themselves."""
+        found = self._read_fast(lines, block, marks)
+        if found is None:
+            found = self._read_mixed(lines, block)
             marks |= {"spaced"}  # what was around a row is gone, so that the guard did not see it as it is now
-        raw = _Members(decoded, self._names, lambda: self._decode_rest(batch))
-        columns = Columns(batch.stream.id, rows, _Fields(raw, self._noticed))
-        columns.starts, columns.stops = batch.starts, batch.stops
-        columns.flags = {row: (*batch.flags.get(row, ()), *flags.get(row, ())) for row in batch.flags.keys() | flags.keys()}
-        columns.odd, columns.stamped = self._odd(marks, rows, raw), not marks.isdisjoint(("stamped", "escapes"))
-        return columns
+        raw = Members(found.decoded, self._names, lambda: self._decode_rest(lines, block))
+        changed = [*found.flags, *found.refused]
+        if self._nested and not marks.isdisjoint((self._nesting, "escapes")):
+            changed += self._unnest(found.rows, raw)
+        odd = self._odd(marks, found.rows, raw).difference(found.refused)
+        stamped = not marks.isdisjoint(("stamped", "escapes"))
+        fields = MemberFields(raw, self._noticed)
+        return Reading(found.rows, fields, found.refused, odd, found.flags, stamped=stamped, changed=changed)
+
+    def _read_fast(self, lines: list[bytes], block: bytes | None, marks: frozenset[str]) -> _Found | None:
+        """The whole block in one call; None where it cannot be trusted."""
+        if block is None or "ragged" in marks or not block.startswith(b"{"):
+            return None
+        decoded = _decoded_lines(self._slim_decoder, block, len(lines))
+        return None if decoded is None else _Found(list(map(_OPEN, lines)), decoded, {}, {})
+
+    def _decode_rest(self, lines: list[bytes], block: bytes | None) -> list[Any]:
+        """The members that were passed over, of a block that was decoded in one call."""
+        rest = None if block is None else _decoded_lines(self._rest_decoder, block, len(lines))
+        return self._read_mixed(lines, None).decoded if rest is None else rest  # a number too large, say
+
+    def _read_mixed(self, lines: list[bytes], block: bytes | None) -> _Found:
+        """Those rows in one call that look like objects, and the others row by row, rewritten where they must be."""
+        found = _Found([b""] * len(lines), [self._row()] * len(lines), {}, {})
+        left = list(range(len(lines)))
+        if block is not None:
+            likely = [row for row, line in enumerate(lines) if line.startswith(b"{") and line.endswith(b"}\n")]
+            decoded = _decoded_lines(self._decoder, b"".join([lines[row] for row in likely]), len(likely))
+            for row, value in zip(likely, decoded or (), strict=decoded is not None):
+                found.rows[row], found.decoded[row] = lines[row][:-2], value
+            left = sorted({*left}.difference(likely)) if decoded is not None else left
+        objects = [row for row in left if lines[row].lstrip(b" \t\r\n").startswith(b"{")]
+        if len(objects) < len(left):
+            found.refused.update(dict.fromkeys(sorted({*left}.difference(objects)), ""))
+        for row in objects:
+            self._read_alone(found, row, lines[row])
+        return found
+
+    def _read_alone(self, found: _Found, row: int, line: bytes) -> None:
+        """One row that begins as an object does; it is refused where it is none."""
+        text = line.strip(b" \t\r\n")
+        try:
+            value = self._decoder.decode(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            rewritten = None if isinstance(error, RecursionError) else self._rewritten(text)
+            if rewritten is None:
+                found.refused[row] = reason(error)
+                return
+            text, value, flags = rewritten
+            if flags:
+                found.flags[row] = flags
+        # Line ends stand between members only: inside a text they would not have decoded.
+        found.rows[row], found.decoded[row] = text.replace(b"\n", b" ")[:-1], value
+
+    def _rewritten(self, text: bytes) -> tuple[bytes, Any, tuple[str, ...]] | None:
+        """Text, members and flags of an object that `msgspec` refuses; None where it is no JSON."""
+        sound = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], text)
+        try:
+            record = json.loads(sound.decode(), parse_int=_integer, parse_constant=_no_constant)
+        except (ValueError, RecursionError):
+            return None
+        members = {attribute: record[name] for name, attribute in self._names.items() if name in record}
+        return sound, self._row(**members), ("lone_surrogate",) if sound != text else ()
+
+    def _why(self, line: bytes) -> str:
+        """Why a line is refused that is plainly no object."""
+        text = line.strip(b" \t\r\n")
+        if text[:1] not in _BEGINNINGS:
+            return "invalid character (byte 0)"
+        try:
+            self._decoder.decode(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            return reason(error)
+        raise AssertionError("an object was refused")
+
+    def _unnest(self, rows: list[bytes], raw: Members) -> list[int]:
+        """Make objects of the texts that are some; the rows that were changed."""
+        changed: list[int] = []
+        for name in self._nested:
+            objects = unnest(rows, MemberFields(raw, self._noticed)[name], name)
+            exchange(raw, name, objects)
+            changed += objects
+        return changed
 
     def _odd(self, marks: frozenset[str], rows: list[bytes], raw: Mapping[str, Values]) -> set[int]:
         """Rows that cannot take a splice: a member of ours is there already, also spelt with dots, or there is none at all."""
@@ -117,116 +251,47 @@ class Json:
             odd.update(number for number, row in enumerate(rows) if not row[1:].strip())
         return odd
 
-    @property
-    def guards(self) -> dict[str, bytes]:
-        """Patterns the gate looks for on its way, so that `decode` need not: see `_odd`.
 
-        `escapes` stands for names that are written with escapes, which the other patterns do not see; `ragged` for rows that do
-        not end as an object does, or that another follows which does not begin as one.
-        """
-        names = b"|".join(re.escape(member.encode()) for member in self._clashing)
-        return {
-            "clash": rb'"(?:%b)"\s*:' % names,
-            "dotted": self._dotted.pattern,
-            "stamped": rb'"@timestamp"',
-            "spaced": rb"\{[ \t\r\n]|\{\}\n",
-            "escapes": rb"\\u00[0-7]",
-            "ragged": rb"[^}]\n|\n[^{]",
-        }
-
-    def _decode_fast(self, batch: SafeBatch, count: int, marks: frozenset[str]) -> list[Any] | None:
-        """The whole block in one call; None where it cannot be trusted."""
-        if batch.ends is not None or "ragged" in marks or not batch.block.startswith(b"{"):
-            return None
-        try:
-            decoded: list[Any] = self._slim_decoder.decode_lines(batch.block)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return None
-        return decoded if len(decoded) == count else None
-
-    def _decode_rest(self, batch: SafeBatch) -> list[Any]:
-        """The members that were passed over, of a block that was decoded in one call."""
-        try:
-            rest: list[Any] = self._rest_decoder.decode_lines(batch.block)
-        except (msgspec.DecodeError, RecursionError):  # a number too large, say
-            return self._decode_carefully(split_lines(batch.block, None))[1]
-        return rest
-
-    def _decode_carefully(self, lines: list[bytes]) -> tuple[list[bytes], list[Any], dict[int, tuple[str, ...]]]:
-        """Row by row, with rows that are no object rewritten."""
-        rows: list[bytes] = []
-        decoded: list[Any] = []
-        flags: dict[int, tuple[str, ...]] = {}
-        for number, line in enumerate(lines):
-            text = line.strip(b" \t\r\n")
-            try:
-                value = self._decoder.decode(text)
-            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-                text, value, marks = self._decode_refused(line[:-1], text, error)
-                if marks:
-                    flags[number] = marks
-            if b"\n" in text:
-                text = text.replace(b"\n", b" ")  # between members only: inside a string it would not have decoded
-            rows.append(text[:-1])
-            decoded.append(value)
-        return rows, decoded, flags
-
-    def _decode_refused(self, row: bytes, text: bytes, error: Exception) -> tuple[bytes, Any, tuple[str, ...]]:
-        """The text, columns and flags of a row that `msgspec` refuses: taken all the same where it is JSON, else rewritten."""
-        if text.startswith(b"{") and not isinstance(error, RecursionError):
-            sound = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], text)
-            try:
-                record = json.loads(sound.decode(), parse_int=_integer, parse_constant=_no_constant)
-            except (ValueError, RecursionError):
-                pass
-            else:
-                members = {attribute: record[name] for name, attribute in self._names.items() if name in record}
-                return sound, self._row(**members), ("lone_surrogate",) if sound != text else ()
-        rewritten = msgspec.json.encode({"message": row.decode("utf-8", "replace")})
-        return rewritten, self._decoder.decode(rewritten), (f"parse_error:{reason(error)}",)
+def _refusal(count: int) -> Reading:
+    """Of so many lines of which none is an object."""
+    refused = dict.fromkeys(range(count), "")
+    return Reading([b""] * count, _Nothing(count), refused, changed=refused)
 
 
-class _Members(dict[str, Values]):
-    """Member -> its values, with UNSET where one that is noticed was not there. Those decoded apart come when they are asked for."""
+class _Nothing(dict[str, "Values"]):
+    """Columns of lines of which none is an object."""
 
-    def __init__(self, decoded: list[Any], names: Mapping[str, str], rest: Callable[[], list[Any]]) -> None:
+    def __init__(self, count: int) -> None:
         super().__init__()
-        self._names, self._rest = names, rest
-        self._take(decoded)
-
-    def _take(self, decoded: list[Any]) -> None:
-        """Transpose structs of one type."""
-        if not decoded:
-            self.update(dict.fromkeys(self._names, ()))
-            return
-        there = dict(zip(decoded[0].__struct_fields__, zip(*map(msgspec.structs.astuple, decoded), strict=True), strict=True))
-        self.update({name: list(there[attribute]) for name, attribute in self._names.items() if attribute in there})
+        self._count = count
 
     def __missing__(self, name: str) -> Values:
-        self._take(self._rest())
+        self[name] = [None] * self._count
         return self[name]
 
 
-class _Fields(dict[str, Values]):
-    """Columns by name, each made of the members when it is first asked for."""
+class _Found(NamedTuple):
+    """What became of some lines, one item a line."""
 
-    def __init__(self, members: _Members, noticed: Collection[str]) -> None:
-        super().__init__()
-        self._members, self._noticed = members, noticed
+    rows: list[bytes]
+    decoded: list[Any]
+    """Structs, all of one type."""
+    refused: dict[int, str]
+    flags: dict[int, tuple[str, ...]]
 
-    def __missing__(self, name: str) -> Values:
-        column = self._plain(name)
-        if "." in name:
-            outer, *path = name.split(".")
-            column = [
-                own if own is not None else within(value, path) for own, value in zip(column, self._plain(outer), strict=True)
-            ]
-        self[name] = column
-        return column
 
-    def _plain(self, name: str) -> Values:
-        values = self._members[name]
-        return _none_for_unset(values) if name in self._noticed else values
+def _lines(batch: SafeBatch) -> list[bytes]:
+    """The rows with their newlines."""
+    return batch.lines if batch.lines is not None else split_lines(batch.block, batch.ends)
+
+
+def _decoded_lines(decoder: Any, block: bytes, count: int) -> list[Any] | None:
+    """A struct for each of so many lines; None where it is not so."""
+    try:
+        decoded: list[Any] = decoder.decode_lines(block)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    return decoded if len(decoded) == count else None
 
 
 def _marks_of_changes(changed: Sequence[int], lines: list[bytes]) -> frozenset[str]:
@@ -241,14 +306,6 @@ def _marks_of_changes(changed: Sequence[int], lines: list[bytes]) -> frozenset[s
         elif not line[1:-2].strip():
             marks.add("spaced")
     return frozenset(marks)
-
-
-def _none_for_unset(values: Values) -> Values:
-    """What is not there reads as None."""
-    absent = values.count(msgspec.UNSET)
-    if absent == len(values):
-        return [None] * absent
-    return [None if value is msgspec.UNSET else value for value in values] if absent else values
 
 
 def _integer(digits: str) -> int | float:

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from shipper.config.fields import ComponentConfig
-from shipper.decode.layout import Member, Parsed, TextDecoder
+from shipper.decode.layout import Lines, Member, Parsed, TextDecoder
 from shipper.decode.timestamp import Timeline
 from shipper.model.localtime import Timezone
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LEVELS = {b"I": b"INFO", b"W": b"WARNING", b"E": b"ERROR", b"F": b"FATAL", b"": b""}
 _LINE = re.compile(
-    rb"^(?:([IWEF])((?:\d{4}){1,2} \d\d:\d\d:\d\d\.\d{1,9}+) ++(0|[1-9]\d{0,17}+) ([^\n:\]]++):(0|[1-9]\d{0,8}+)\](?: (.*+)|$)|.*+)",
+    rb"^(?:([IWEF])((?:\d{4}){1,2} \d\d:\d\d:\d\d\.\d{1,9}+) ++(0|[1-9]\d{0,17}+) ([^\n :\]]++):(0|[1-9]\d{0,8}+)\](?: (.*+)|$)|.*+)",
     re.MULTILINE,
 )
 _LAYOUTS = ("%m%d %H:%M:%S.%f", "%Y%m%d %H:%M:%S.%f")
@@ -51,6 +51,9 @@ class Klog(TextDecoder):
         Member("log.origin.file.line", "number"),
     )
 
+    begins = re.compile(rb"\n[IWEF]\d{4}")
+    refusal = "no klog header"
+
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """See `decoder.py` for the arguments."""
         super().__init__(config, reads, adds, spare)
@@ -58,7 +61,7 @@ class Klog(TextDecoder):
 
     def parse(self, lines: Sequence[bytes]) -> Parsed:
         """Find the parts of all lines at once."""
-        found = _LINE.findall(b"\n".join(lines)) if lines else []
+        found = _LINE.findall(Lines.of(lines).text[:-1]) if lines else []
         letters, times, threads, files, numbers, texts = zip(*found, strict=True) if found else ((),) * 6
         columns = {
             "message": texts,
@@ -68,7 +71,5 @@ class Klog(TextDecoder):
             "log.origin.file.line": numbers,
             "@timestamp": times,
         }
-        refused = (
-            dict.fromkeys((row for row, letter in enumerate(letters) if not letter), "no klog header") if b"" in letters else {}
-        )
+        refused = dict.fromkeys((row for row, letter in enumerate(letters) if not letter), self.refusal) if b"" in letters else {}
         return Parsed(columns, refused)

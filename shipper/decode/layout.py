@@ -36,6 +36,7 @@ from shipper.model.batch import split_rows
 from shipper.model.columns import Columns, Values, within
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from shipper.decode.timestamp import Timeline
@@ -136,6 +137,10 @@ class TextDecoder(ABC):
     guards: Mapping[str, bytes] = {}
     rest: ClassVar[str] = "message"
     """The member that takes the further lines of a record."""
+    begins: ClassVar[re.Pattern[bytes] | None] = None
+    """How lines of the format begin, with a newline before it: lines of which none begins so are refused at a glance."""
+    refusal: ClassVar[str] = "another format"
+    """Why they are refused."""
 
     def __init__(self, _config: Any, reads: Sequence[str], adds: Sequence[str], _spare: Sequence[str] = ()) -> None:
         """See `decoder.py` for the arguments."""
@@ -162,16 +167,24 @@ class TextDecoder(ABC):
 
     def decode(self, batch: SafeBatch) -> Columns:
         """Columns of a batch; see `Decoder.decode`."""
-        lines = Lines(batch.block, batch.count) if batch.ends is None else split_rows(batch.block, batch.ends)
-        reading = self.read(lines) if _WRAPPED in batch.block else self._read(lines, {})
-        return as_columns(batch, lines, reading, tuple(self._clashing))
+        lines = _lines(batch)
+        return as_columns(batch, lines, self._read_lines(batch, lines), self._clashing)
 
-    def read(self, lines: Sequence[bytes]) -> Reading:
+    def read_batch(self, batch: SafeBatch) -> Reading:
+        """Read the lines of a batch; see `Decoder.read_batch`."""
+        return self._read_lines(batch, _lines(batch))
+
+    def _read_lines(self, batch: SafeBatch, lines: Sequence[bytes]) -> Reading:
+        return self.read(lines) if _WRAPPED in batch.block else self._read(lines, {})
+
+    def read(self, lines: Sequence[bytes], marks: frozenset[str] | None = None) -> Reading:  # noqa: ARG002
         """Read some lines by themselves; see `Decoder.read`."""
         return self._read(*_apart(lines))
 
     def _read(self, heads: Sequence[bytes], rests: Mapping[int, bytes]) -> Reading:
         """Read the first lines of records; `rests` are the further lines of some."""
+        if self.begins is not None and not self.begins.search(b"\n" + Lines.of(heads).text):
+            return _refusal(dict.fromkeys(range(len(heads)), self.refusal))
         plain: Sequence[int] = sorted(rests)
         usual = list(compress(heads, _mask(len(heads), plain))) if plain else heads
         quick = self.quick(usual) if usual else None
@@ -193,6 +206,8 @@ class TextDecoder(ABC):
     def _read_plainly(self, heads: Sequence[bytes], rests: Mapping[int, bytes]) -> Reading:
         """Read lines by `parse`. `rests` are the further lines of some."""
         parsed = self.parse(heads)
+        if len(parsed.refused) == len(heads):  # nothing of them will be looked at
+            return _refusal(parsed.refused)
         columns = dict(parsed.columns)
         if rests:
             self._put(columns, rests, len(heads))
@@ -275,6 +290,15 @@ class TextDecoder(ABC):
         if extras is not None:
             pieces.append(extras)
         return list(map(b"".join, zip(*pieces, strict=False))) if count else []
+
+
+def _lines(batch: SafeBatch) -> Sequence[bytes]:
+    return Lines(batch.block, batch.count) if batch.ends is None else split_rows(batch.block, batch.ends)
+
+
+def _refusal(refused: dict[int, str]) -> Reading:
+    """Of lines none of which is of the format."""
+    return Reading([b""] * len(refused), Lazy({}, lambda _name: [None] * len(refused)), refused)
 
 
 class Remembered(dict[bytes, T]):

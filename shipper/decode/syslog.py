@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from shipper.config.fields import ComponentConfig
-from shipper.decode.layout import Member, Parsed, TextDecoder
+from shipper.decode.layout import Lines, Member, Parsed, TextDecoder
 from shipper.decode.timestamp import Timeline
 from shipper.model.localtime import Timezone
 from shipper.model.syslog import FRACTION_DIGITS, PRIORITY_FIELDS, Reader, decoded, structured_data
@@ -36,9 +36,9 @@ _KEPT_MAX = 4096
 _ISO = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9}+)?(?:Z|[+-]\d\d:\d\d)?"
 _PID = rb"(?P<pid>0|[1-9]\d{0,17}+)"
 _OLD = re.compile(
-    rb"^(?:(?:<(?P<pri>\d{1,3}+)>)?(?P<stamp>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|%b) "
-    rb"(?:(?P<host>[^ \[\]\0\r\n]{0,254}[^ :\[\]\0\r\n]) )?"
-    rb"(?:(?P<name>[^ :\[\]\0\r\n]{1,128}+)(?:\[(?:%b|(?P<procid>[^ \]\0\r\n]{1,128}+))\])?: )?(?P<text>[^\0\r\n]*+)$|.*+)"
+    rb"^(?:(?:<(?P<pri>\d{1,3}+)>)?(?P<stamp>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|%b)(?: |$)"
+    rb"(?:(?P<host>[^ \[\]\0\r\n]{0,254}[^ :\[\]\0\r\n])(?: |$))?"
+    rb"(?:(?P<name>[^ :\[\]\0\r\n]{1,128}+)(?:\[(?:%b|(?P<procid>[^ \]\0\r\n]{1,128}+))\])?:(?: |$))?(?P<text>[^\0\r\n]*+)$|.*+)"
     % (_ISO, _PID),
     re.MULTILINE,
 )
@@ -100,6 +100,9 @@ class Syslog(TextDecoder):
         Member("event.original"),
     )
 
+    begins = re.compile(rb"\n(?:<\d|[A-Z][a-z]{2} {1,2}\d|\d{4}-\d\d-\d\dT)")
+    refusal = "no syslog header"
+
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """See `decoder.py` for the arguments."""
         super().__init__(config, reads, adds, spare)
@@ -118,7 +121,7 @@ class Syslog(TextDecoder):
         for row in sorted(left | self._doubtful(parts, data)):
             fields = self._reader.record(decoded(lines[row]))
             if not ("log.syslog.priority" in fields or "@timestamp" in fields):
-                refused[row] = "no syslog header"
+                refused[row] = self.refusal
             data[row] = _put(parts, row, fields)
         columns: dict[str, Sequence[bytes]] = {name: parts[part] for part, name in _NAMES.items()}
         columns["log.level"] = list(map(_LEVELS.__getitem__, parts["pri"]))
@@ -146,7 +149,8 @@ def _found(lines: Sequence[bytes]) -> tuple[_Parts, set[int]]:
     for pattern in (_NEW, _OLD) if first is not None and first["version"] else (_OLD, _NEW):
         if not left:
             break
-        found = pattern.findall(b"\n".join([lines[row] for row in left]))
+        text = Lines.of(lines if len(left) == len(lines) else [lines[row] for row in left]).text
+        found = pattern.findall(text[:-1])
         columns = dict(zip(pattern.groupindex, map(list, zip(*found, strict=True)), strict=True))
         sure = columns[_SURE[pattern]]
         if len(left) == len(lines):

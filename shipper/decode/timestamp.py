@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -43,7 +44,7 @@ from shipper.decode.time_shape import Prefixes, Shape, fraction, has_shape
 from shipper.model.localtime import Timezone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from shipper.config.time_layout import Written
 
@@ -96,7 +97,7 @@ class Timeline:
                 return self._read_canonical(values)
             except (TypeError, ValueError, KeyError):  # KeyError: a dict is asked for a slice, from Python 3.12 on
                 pass
-        return self._read_shapes(values, math.floor(before))
+        return _read_rows([(self, range(len(values)))], values, math.floor(before))
 
     def can_read(self, value: object) -> bool:
         """Whether a value is a time; for formats that must know. Not for each row: it costs some microseconds."""
@@ -113,19 +114,8 @@ class Timeline:
                 raise ValueError("not the canonical form")
         return Times(seconds, joined.encode().split(b"\n") if texts else [], {})
 
-    def _read_shapes(self, values: Sequence[object], before: int) -> Times:
-        """By shapes, then what is left row by row. Where years were guessed too far apart once more, and then each row alone."""
-        for _ in range(2):
-            found = self._by_shapes(values, before)
-            times = self._filled(values, found, before)
-            if not found.guessed or _is_within_half_a_year(times.seconds, before):
-                return times
-            for shape in found.guessed:
-                shape.clear()
-        return self._filled(values, _Found.nothing(len(values)), before)
-
-    def _by_shapes(self, values: Sequence[object], before: int) -> _Found:
-        """What shapes say of a column: of all rows in one piece, or by their type and length."""
+    def by_shapes(self, values: Sequence[object], before: int) -> Found:
+        """What shapes say of a column: of all rows in one piece, or by their type and length. For this module."""
         kinds = set(map(type, values))
         guessed: list[Shape] = []
         if len(kinds) == 1 and kinds <= _READABLE:
@@ -133,8 +123,8 @@ class Timeline:
             texts = _texts(values, kind)
             whole = self._alike(texts, kind, before, guessed) if len(texts) == len(values) else None
             if whole is not None:
-                return _Found(*whole, guessed)
-        found = _Found([None] * len(values), [b""] * len(values), guessed)
+                return Found(*whole, guessed)
+        found = Found([None] * len(values), [b""] * len(values), guessed)
         for kind in kinds & _READABLE:
             rows = [row for row, value in enumerate(values) if type(value) is kind]
             for group in _by_length(_texts([values[row] for row in rows], kind)):
@@ -173,19 +163,8 @@ class Timeline:
             self._shapes[key] = Shape(ways[: place + 1], example, self._prefixes)
         return self._shapes[key]
 
-    def _filled(self, values: Sequence[object], found: _Found, before: int) -> Times:
-        """Read what the shapes did not, each row after the one before it."""
-        seconds, stamps = found.seconds, found.stamps
-        flags: dict[int, str] = {}
-        for row in [row for row, second in enumerate(seconds) if second is None] if None in seconds else ():
-            last = cast("int", seconds[row - 1]) if row else before
-            seconds[row], stamps[row], flag = self._alone(values[row], last)
-            if flag:
-                flags[row] = flag
-        return Times(cast("list[int]", seconds), stamps, flags)
-
-    def _alone(self, value: object, before: int) -> tuple[int, bytes, str]:
-        """Second, stamp and flag of one value, after a record of the second `before`."""
+    def alone(self, value: object, before: int) -> tuple[int, bytes, str]:
+        """Second, stamp and flag of one value, after a record of the second `before`. For this module."""
         for way, written in self._written(value):
             read = moment(written, way, before)
             if read is not None and isinstance(value, str) and isinstance(way.layout, Iso) and is_canonical(value.strip()):
@@ -203,8 +182,8 @@ class Timeline:
             yield from ((Way(epoch), written) for epoch in self._epochs if (written := epoch.number(cast("float", value))))
 
 
-class _Found(NamedTuple):
-    """What was read together."""
+class Found(NamedTuple):
+    """What was read together, one item a row."""
 
     seconds: list[int | None]
     stamps: list[bytes]
@@ -212,9 +191,58 @@ class _Found(NamedTuple):
     """Shapes that guessed years."""
 
     @classmethod
-    def nothing(cls, count: int) -> _Found:
+    def nothing(cls, count: int) -> Found:
         """Of so many rows."""
         return cls([None] * count, [b""] * count, [])
+
+
+Part = tuple[Timeline, Sequence[int]]
+"""Some rows of a column, and what reads them."""
+
+
+def read_together(parts: Sequence[Part], values: Sequence[object], before: float) -> Times:
+    """Read a column whose rows are written in several ways, each after the one before it. The parts have all rows between them."""
+    if len(parts) == 1:
+        return parts[0][0].read(values, before)
+    return _read_rows(parts, values, math.floor(before))
+
+
+def _read_rows(parts: Sequence[Part], values: Sequence[object], before: int) -> Times:
+    """By shapes, then what is left row by row. Where years were guessed too far apart once more, and then each row alone."""
+    for _ in range(2):
+        found = _by_shapes(parts, values, before)
+        times = _filled(parts, values, found, before)
+        if not found.guessed or _is_within_half_a_year(times.seconds, before):
+            return times
+        for shape in found.guessed:
+            shape.clear()
+    return _filled(parts, values, Found.nothing(len(values)), before)
+
+
+def _by_shapes(parts: Sequence[Part], values: Sequence[object], before: int) -> Found:
+    if len(parts) == 1:
+        return parts[0][0].by_shapes(values, before)
+    found = Found.nothing(len(values))
+    for timeline, rows in parts:
+        part = timeline.by_shapes([values[row] for row in rows], before)
+        found.guessed.extend(part.guessed)
+        for row, seconds, stamp in zip(rows, part.seconds, part.stamps, strict=True):
+            found.seconds[row], found.stamps[row] = seconds, stamp
+    return found
+
+
+def _filled(parts: Sequence[Part], values: Sequence[object], found: Found, before: int) -> Times:
+    """Read what the shapes did not, each row after the one before it."""
+    seconds, stamps = found.seconds, found.stamps
+    flags: dict[int, str] = {}
+    left = [row for row, second in enumerate(seconds) if second is None] if None in seconds else []
+    owners = {row: timeline for timeline, rows in parts for row in rows} if left and len(parts) > 1 else {}
+    for row in left:
+        last = cast("int", seconds[row - 1]) if row else before
+        seconds[row], stamps[row], flag = owners.get(row, parts[0][0]).alone(values[row], last)
+        if flag:
+            flags[row] = flag
+    return Times(cast("list[int]", seconds), stamps, flags)
 
 
 class _Seconds(dict[str, int]):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import compress
-from typing import Protocol
+from typing import Any, Protocol
 
 Values = Sequence[object]
 """A column: strings, numbers, booleans, None (JSON null or absent), lists and dicts as decoded."""
@@ -59,21 +59,23 @@ class Columns:
         "stops",
         "stream_id",
         "tags",
+        "timelines",
     )
 
     def __init__(self, stream_id: str, rows: list[bytes], fields: dict[str, Values]) -> None:
         """Take the rows (each a JSON object without its last brace) and the declared columns."""
         self.stream_id = stream_id
         self.path = ""
-        """The redacted path of the stream; the chain fills it in, and the three that follow."""
+        """The redacted path of the stream; the chain fills it in, and the two that follow."""
         self.asked: Collection[str] = ()
         """All columns that stages and routes may ask for."""
         self.ours: Collection[str] = OURS
         """All members that documents get from us, by dotted name."""
         self.marks: Collection[str] | None = None
-        """Guards of decoders and stages that fired in the batch before redaction, see `stages/stage.py`; None: nobody knows."""
+        """Guards of decoders and stages that fired in the batch before redaction, see `stages/stage.py`; None: nobody knows, as rows
+        that were made of text were not seen by any. The decoder fills it in."""
         self.changed: Collection[int] = ()
-        """Rows that redaction changed after the guards saw them."""
+        """Rows that redaction or the decoder changed after the guards saw them."""
         self.rows = rows
         self.count = len(rows)
         self.fields = fields
@@ -95,6 +97,8 @@ class Columns:
         """What conditions said of the rows, see `config/condition.py`."""
         self.odd: set[int] = set()
         """Rows that have a member of ours themselves, or none at all: they are merged by value (`encode/document.py`)."""
+        self.timelines: Sequence[tuple[Any, Sequence[int]]] = ()
+        """What reads the times of which rows (`decode/timestamp.py`; None: the pipeline's own way), where a decoder has several."""
         self.stamped = False
         """Whether some rows may have an `@timestamp` of their own."""
 
