@@ -36,7 +36,6 @@ NO_COMPONENTS = {
     "decode/capture",
     "decode/decoder",
     "decode/matcher",
-    "decode/percent_format",
     "decode/members",
     "decode/moment",
     "decode/pattern_paths",
