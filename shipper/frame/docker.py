@@ -116,15 +116,16 @@ class Docker:
         raw, starts, stops = lined(block, base)
         found = columns(starts, stops)
         fields = self._decode_fast(block, raw, found) or self._decode_carefully(raw, found)
+        del raw  # made again where it is wanted: what it takes is free for what follows, and still in the core's cache
         window = Window(base + len(data), final, self._join_max)
         groups, taken = _groups_of(fields, found, window)
         logs = fields.logs
         if taken < len(logs):
             end = starts[taken] - base
-            del raw[taken:], logs[taken:]
+            del logs[taken:]
             found.leave(taken)
         found.skipped["nul"] = block.count(b"\0", 0, end) if b"\0" in block else 0
-        block, texts = self._texts(logs, groups, raw, found)
+        block, texts = self._texts(logs, groups, block, found)
         return found.cut(block, base + end, texts)
 
     def _decode_fast(self, block: bytes, raw: list[bytes], found: Columns) -> Fields | None:
@@ -140,7 +141,7 @@ class Docker:
             return None
         if len(fields.logs) != len(raw):
             return None
-        found.times = Late(len(raw), lambda: list(map(self._time, raw)))
+        found.times = Late(len(raw), lambda: list(map(self._time, split_lines(block, None))))
         return fields
 
     def _time(self, line: bytes) -> str:
@@ -183,8 +184,8 @@ class Docker:
                 return line, marks
         return None, ()
 
-    def _texts(self, logs: list[str], groups: Sequence[Group], raw: list[bytes], found: Columns) -> tuple[bytes, list[bytes]]:
-        """The records' texts, a newline behind each, and the same as a list."""
+    def _texts(self, logs: list[str], groups: Sequence[Group], source: bytes, found: Columns) -> tuple[bytes, list[bytes]]:
+        """The records' texts, a newline behind each, and the same as a list; `source` is what they were read from."""
         for group in groups:
             joined = "".join([logs[line] for line in group.lines])
             for line in group.lines:
@@ -200,6 +201,7 @@ class Docker:
         elif b"\r" not in block and (self._blanks or b"\n" not in rows):
             return block, rows
         if not self._blanks:
+            raw = split_lines(source, None)
             for line in compress(count(), map(blank.__contains__, logs)):
                 logs[line] = ""
                 found.skip_blank(line, raw)
