@@ -1,7 +1,8 @@
 """Fixtures of the tests that run the whole agent, and the marker of tests that need programs of the machine.
 
 `@pytest.mark.needs("logrotate", "/lib/systemd/systemd-journal-remote")`: where one is missing the test is deselected, with one line
-for all of them; under SHIPPER_REQUIRE_REAL=1 that is an error.
+for all of them; under SHIPPER_REQUIRE_REAL=1 that is an error. `needs("$SHIPPER_PUBLIC_LOGS")` asks for a directory that a variable
+names; that it is not set is no error anywhere, as the logs are not the project's to give.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 def program(name: str) -> str | None:
-    """Where a program is, also those of the administrator; None where it is not."""
+    """Where a program is, also those of the administrator; None where it is not. `$NAME` is a directory that a variable names."""
+    if name.startswith("$"):
+        place = os.environ.get(name[1:], "")
+        return place if os.path.isdir(place) else None
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
@@ -39,8 +43,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if missing:
             left_out.append(item)
             lacking[missing[0]] = lacking.get(missing[0], 0) + 1
-    if left_out and os.environ.get("SHIPPER_REQUIRE_REAL") == "1":
-        raise pytest.UsageError(f"SHIPPER_REQUIRE_REAL=1, and programs are missing: {', '.join(sorted(lacking))}")
+    programs = sorted(name for name in lacking if not name.startswith("$"))
+    if programs and os.environ.get("SHIPPER_REQUIRE_REAL") == "1":
+        raise pytest.UsageError(f"SHIPPER_REQUIRE_REAL=1, and programs are missing: {', '.join(programs)}")
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -51,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     lacking = config.stash[LEFT_OUT]
     if lacking:
         told = ", ".join(f"{name} ({count} tests)" for name, count in sorted(lacking.items()))
-        terminalreporter.write_line(f"not run, as these programs are not here: {told}")
+        terminalreporter.write_line(f"not run, as these are not here: {told}")
 
 
 @pytest.fixture(scope="session")
