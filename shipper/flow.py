@@ -262,7 +262,7 @@ class Flow:
 
     def settled(self, settle: traffic.Settle) -> None:
         """Book verdicts; move the offsets behind them."""
-        merge_counts(self.ledger.account.indices, settle.indices)
+        self.ledger.taken(settle.indices)
         self.saving.touch()
         if settle.ticket in self._generated:
             self._settle_generated(settle)
@@ -444,6 +444,7 @@ class Flow:
         offsets = self.ledger.offsets()
         sources = [[_written(state) for state in inlet.states(offsets)] for inlet in self._inlets]
         known = {state["id"] for states in sources for state in states}
+        self.ledger.keep(known | self._streams.keys())
         state = checkpoint.Checkpoint(
             pipeline=str(self._parts.name),
             destination=self.outlet.output.destination,

@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shipper.model import verdicts
+from shipper.model.batch import merge_counts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable, Mapping
 
 
 LOST_FILES_MAX = 1000
+INDICES_MAX = 2000
+OLDER = "(older)"
 
 
 class _Entry(msgspec.Struct):
@@ -67,7 +70,7 @@ class Account(msgspec.Struct):
     generated: int = 0
     """Documents we made ourselves (throttle summaries) that the output took."""
     indices: Counter[str] = msgspec.field(default_factory=Counter)
-    """Documents taken, by index."""
+    """Documents taken, by index; of more than `INDICES_MAX` those that came first together under `OLDER`."""
     masked: Counter[str] = msgspec.field(default_factory=Counter)
     """Redaction hits by rule."""
     flagged: Counter[str] = msgspec.field(default_factory=Counter)
@@ -101,11 +104,19 @@ class Ledger:
         self.account.lost_bytes[cause] += size_bytes
         files[path if path in files or len(files) < LOST_FILES_MAX else ""] += size_bytes
 
-    def forget(self, stream_id: str) -> None:
-        """Drop a stream that is over; it must have nothing in flight."""
-        if not self._order.get(stream_id):
+    def taken(self, indices: Mapping[str, int]) -> None:
+        """Count documents taken, by index."""
+        counts = self.account.indices
+        merge_counts(counts, indices)
+        while len(counts) > INDICES_MAX:
+            oldest = next(name for name in counts if name != OLDER)
+            counts[OLDER] += counts.pop(oldest)
+
+    def keep(self, known: Container[str]) -> None:
+        """Drop streams that are not known any more, unless they have something in flight."""
+        for stream_id in [one for one in self._committed if one not in known and not self._order.get(one)]:
+            del self._committed[stream_id]
             self._order.pop(stream_id, None)
-            self._committed.pop(stream_id, None)
 
     def begin(self, stream_id: str, stop: int, rows: int, size_bytes: int) -> int:
         """Begin a batch that ends at source byte `stop`; return its ticket. A batch without rows is settled at once."""

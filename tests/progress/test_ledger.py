@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from shipper.model import verdicts
-from shipper.progress.ledger import Committed, Ledger
+from shipper.progress.ledger import INDICES_MAX, OLDER, Committed, Ledger
 
 STREAMS = ("a", "b")
 
@@ -161,10 +161,10 @@ def test_a_stream_is_forgotten_only_when_nothing_of_it_is_in_flight() -> None:
     ledger = Ledger()
     ledger.open("s", 0, 0)
     ticket = ledger.begin("s", 10, 1, 10)
-    ledger.forget("s")
+    ledger.keep(())
     assert ledger.offsets() == {"s": 0}
     ledger.settle(ticket, verdicts.DUPLICATE, 1)
-    ledger.forget("s")
+    ledger.keep(())
     assert ledger.offsets() == {}
     assert not ledger.busy("s")
 
@@ -179,3 +179,26 @@ def test_what_is_lost_is_counted_by_cause_and_by_file_within_a_bound() -> None:
     assert account.lost_bytes == {"vanished": 10_100, "truncated": 5}
     assert account.lost_files["0.log"] == 15 and account.lost_files[""] == 100
     assert account.lost_files.total() == account.lost_bytes.total()
+
+
+def test_streams_that_nobody_knows_any_more_are_dropped_and_only_these() -> None:
+    """An agent that runs for years follows many files; what it knows of one goes with it, once it is settled."""
+    ledger = Ledger()
+    for number in range(5):
+        ledger.open(f"s{number}", 0, 0)
+    busy = ledger.begin("s3", 10, 1, 10)
+    ledger.keep({"s1"})
+    assert set(ledger.offsets()) == {"s1", "s3"}
+    ledger.settle(busy, verdicts.CREATED, 1)
+    ledger.keep({"s1"})
+    assert set(ledger.offsets()) == {"s1"}
+
+
+def test_counts_by_index_are_bounded_and_lose_nothing() -> None:
+    """Dates make ever new names; the first of them are counted together."""
+    ledger = Ledger()
+    for number in range(INDICES_MAX + 50):
+        ledger.taken({f"app-{number}": 2})
+    counts = ledger.account.indices
+    assert (len(counts), counts[OLDER], counts.total()) == (INDICES_MAX, 102, 2 * (INDICES_MAX + 50))
+    assert f"app-{INDICES_MAX + 49}" in counts
