@@ -57,7 +57,8 @@ def cli() -> None:
     """Ship logs: rotating files in, redacted and enriched documents in Elasticsearch."""
 
 
-_CONFIGS = click.argument("configs", nargs=-1, required=True, type=click.Path())
+_PATH = click.Path(readable=False)  # click would ask access(2), which says no to a service that reads by capability
+_CONFIGS = click.argument("configs", nargs=-1, required=True, type=_PATH)
 _LOG = click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="[default: as the agent file says, else info]"
 )
@@ -206,7 +207,7 @@ def test(configs: Sequence[str]) -> int:
 
 
 @cli.command()
-@click.argument("config", type=click.Path())
+@click.argument("config", type=_PATH)
 @click.option("--source", type=int, default=0, show_default=True, help="Which source of the pipeline reads the lines.")
 @refusing
 def explain(config: str, source: int) -> None:
@@ -243,7 +244,7 @@ def docs(topic: str | None, schema: bool, write: str | None) -> None:  # noqa: F
 
 
 @cli.command()
-@click.argument("config", type=click.Path())
+@click.argument("config", type=_PATH)
 @click.option("--print", "only_print", is_flag=True, help="Print what would be put, change nothing.")
 @refusing
 def setup(config: str, only_print: bool) -> None:  # noqa: FBT001
@@ -258,7 +259,7 @@ def setup(config: str, only_print: bool) -> None:  # noqa: FBT001
 _AGENTS = ["fluentd", "fluent-bit", "filebeat", "vector", "promtail", "shipper"]
 _STATE = click.option("--state", "directory", metavar="DIR", help="Where progress is kept.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print it as one line of JSON.")
-_CONFIG = click.argument("config", type=click.Path())
+_CONFIG = click.argument("config", type=_PATH)
 
 
 @cli.group()
@@ -337,7 +338,7 @@ def export(config: str, directory: str | None) -> None:
 
 @state.command("set")
 @_CONFIG
-@click.argument("file", type=click.Path())
+@click.argument("file", type=_PATH)
 @click.argument("offset", metavar="OFFSET|beginning|end")
 @click.option("--again", is_flag=True, help="Send what is read again as new documents, not under their old ids.")
 @_STATE
@@ -357,7 +358,7 @@ def set_(config: str, file: str, offset: str, as_json: bool, **rest: Any) -> Non
 
 @state.command("import")
 @_CONFIG
-@click.argument("file", type=click.Path())
+@click.argument("file", type=_PATH)
 @click.option("--from", "agent", type=click.Choice(_AGENTS), help="Whose state it is.  [default: by its content]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
 @click.option("--force", is_flag=True, help="Replace progress that is there already.")
@@ -378,7 +379,7 @@ def import_(config: str, file: str, directory: str | None, as_json: bool, **rest
 @cli.command()
 @click.option("--directory", default="demo", show_default=True, help="Where everything goes; an older demo there is replaced.")
 @click.option("--seconds", default=12.0, show_default=True, help="How long the programs write.")
-@click.option("--svg", type=click.Path(), help="Save what is shown as a picture.")
+@click.option("--svg", type=_PATH, help="Save what is shown as a picture.")
 @refusing
 def demo(directory: str, seconds: float, svg: str | None) -> int:
     """Start three small programs that log, ship what they write, and recount it all."""

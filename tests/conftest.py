@@ -2,13 +2,16 @@
 
 `@pytest.mark.needs("logrotate", "/lib/systemd/systemd-journal-remote")`: where one is missing the test is deselected, with one line
 for all of them; under SHIPPER_REQUIRE_REAL=1 that is an error. `needs("$SHIPPER_PUBLIC_LOGS")` asks for a directory that a variable
-names; that it is not set is no error anywhere, as the logs are not the project's to give.
+names; that it is not set is no error anywhere, as the logs are not the project's to give. Nor is it that NAMESPACES are missing, the
+right to take rights away: no package brings it.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +19,8 @@ import pytest
 
 from tests.kit.site import Site
 
+NAMESPACES = "root with namespaces"
+"""Root, and not in a container that keeps it from mounts of its own."""
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
@@ -24,7 +29,15 @@ def program(name: str) -> str | None:
     if name.startswith("$"):
         place = os.environ.get(name[1:], "")
         return place if os.path.isdir(place) else None
+    if name == NAMESPACES:
+        return name if _may_unshare() else None
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
+@functools.cache
+def _may_unshare() -> bool:
+    unshare = shutil.which("unshare")
+    return unshare is not None and subprocess.run([unshare, "--mount", "true"], capture_output=True, check=False).returncode == 0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if missing:
             left_out.append(item)
             lacking[missing[0]] = lacking.get(missing[0], 0) + 1
-    programs = sorted(name for name in lacking if not name.startswith("$"))
+    programs = sorted(name for name in lacking if not name.startswith("$") and name != NAMESPACES)
     if programs and os.environ.get("SHIPPER_REQUIRE_REAL") == "1":
         raise pytest.UsageError(f"SHIPPER_REQUIRE_REAL=1, and programs are missing: {', '.join(programs)}")
     if left_out:

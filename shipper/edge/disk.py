@@ -49,7 +49,7 @@ def _ask(directory: Path) -> DiskFigures:
     failure = ""
     if found.f_flag & os.ST_RDONLY:
         failure = "the file system is read-only"
-    elif not os.access(directory, os.W_OK):
+    elif not os.access(directory, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         failure = "no permission to write"
     # File systems that make inodes as they go (btrfs) say that they have 0 of 0.
     files = found.f_favail if found.f_files else 1 << 62

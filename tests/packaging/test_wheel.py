@@ -47,7 +47,9 @@ def test_every_installed_version_is_the_locked_one_and_none_is_for_developers(in
     found = {plain(row["name"]): row["version"] for row in json.loads(told.out)}
     of_the_environment = {"pip", "setuptools", "wheel", "shipper"}
     locked = {plain(name): version for name, version in LOCKED.items()}
-    assert {name: version for name, version in found.items() if name not in of_the_environment and locked.get(name) != version} == {}
+    assert {
+        name: version for name, version in found.items() if name not in of_the_environment and locked.get(name) != version
+    } == {}
     wanted = {plain(re.split(r"[<>=~\[ ]", one)[0]) for one in PROJECT["optional-dependencies"]["dev"]} - {"shipper"}
     assert wanted and wanted & found.keys() == set()
 
