@@ -45,22 +45,31 @@ def one(name: str) -> str:
 
 
 def confined(state: Path, tmp: Path) -> list[str]:
-    """Words before a command that confine it; `state` stays writable, `tmp` is where the test has its files. Needs root."""
+    """Words before a command that confine it as the unit does; see `stripped`."""
+    held, given = (_names(one(name)) for name in ("CapabilityBoundingSet", "AmbientCapabilities"))
+    assert held == given
+    return [*stripped(USER, held, state, tmp), *("env", f"TMPDIR={PRIVATE}", sys.executable, __file__)]
+
+
+def stripped(user: int, capabilities: list[str], state: Path, tmp: Path) -> list[str]:
+    """Words before a command that leave it a user, some capabilities, and nothing to write to but `state` and PRIVATE. Needs root.
+
+    `tmp` is where the test has its files. The mounts are those of the command alone.
+    """
     state.mkdir(mode=0o700, exist_ok=True)
-    os.chown(state, USER, USER)
+    os.chown(state, user, user)
     steps = [f"mount --bind '{state}' '{state}'", f"mount -t tmpfs -o mode=1777 tmpfs {PRIVATE}"]
     steps += [f"mount -o remount,bind,ro '{above}'" for above in (tmp, *tmp.parents) if os.path.ismount(above)]
-    held, given = (",".join(["-all", *_capabilities(one(name))]) for name in ("CapabilityBoundingSet", "AmbientCapabilities"))
+    rights = ",".join(["-all", *(f"+{name}" for name in capabilities)])
     return [
         *("unshare", "--mount", "--propagation", "private", "sh", "-ec", "; ".join([*steps, 'exec "$@"']), "sh"),
-        *("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs"),
-        *(f"--bounding-set={held}", f"--inh-caps={given}", f"--ambient-caps={given}"),
-        *("env", f"TMPDIR={PRIVATE}", sys.executable, __file__),
+        *("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"),
+        *(f"--bounding-set={rights}", f"--inh-caps={rights}", f"--ambient-caps={rights}"),
     ]
 
 
-def _capabilities(text: str) -> list[str]:
-    return [f"+{name.removeprefix('CAP_').lower()}" for name in text.split()]
+def _names(capabilities: str) -> list[str]:
+    return [name.removeprefix("CAP_").lower() for name in capabilities.split()]
 
 
 def allowed_calls() -> set[str]:
