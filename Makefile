@@ -35,6 +35,9 @@ format: $(STAMP) ## bring the code into its form
 docs: $(STAMP) ## write docs/reference/ anew: manual pages and the schema, from the declarations
 	$(BIN)/shipper docs --write docs/reference
 
+kubernetes: ## copy pipelines/kubernetes.yaml to where kustomize may read it
+	cp pipelines/kubernetes.yaml packaging/kubernetes/pipelines/kubernetes.yaml
+
 SEEDS ?= 10000
 FROM ?= 0
 sim: $(STAMP) ## random programs of files and faults against the file source: SEEDS=10000 FROM=0
@@ -55,4 +58,4 @@ lock: ## write packaging/requirements.lock anew from what pyproject.toml allows
 clean: ## remove what was made here
 	rm -rf $(VENV) demo .bench build *.egg-info
 
-.PHONY: help setup demo test check format docs sim quality bench lock clean
+.PHONY: help setup demo test check format docs kubernetes sim quality bench lock clean

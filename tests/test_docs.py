@@ -20,7 +20,7 @@ EXAMPLES = [
     pytest.param(block, id=f"{page.name}-{number}")
     for page in PAGES
     for number, block in enumerate(BLOCK.findall(page.read_text()))
-    if "sources:" in block and not block.startswith("# file:")  # those are tested by test_howto.py
+    if "sources:" in block and not block.startswith("# file:")  # those are tested by test_howto.py, test_kubernetes.py
 ]
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from shipper.edge.supervisor import Supervisor
+from tests.kit.fake_elastic import Server
 from tests.kit.site import WAIT_S, Site, check_whole
 
 RECORDS = [{"timestamp": "2026-02-05T14:30:45Z", "n": number} for number in range(5)]
@@ -97,6 +98,19 @@ def test_a_real_agent_is_ready_when_its_sources_are_open_and_tells_when_it_stops
         assert ear.recv(100) == b"STOPPING=1"
         told = site.wait(process)
         assert told.code == 0 and rest(ear) == []
+
+
+def test_an_agent_is_ready_while_its_elasticsearch_is_down(site: Site) -> None:
+    """It reads, and waits for it: a manager that waited too would give up, and start it again and again."""
+    site.write(RECORDS)
+    server = Server()
+    server._http.server_close()
+    site.configure(output={"type": "elasticsearch", "hosts": [server.url]})
+    with listening(str(site.folder / "notify")) as ear:
+        process = site.start("run", "--state", site.state, site.pipeline, NOTIFY_SOCKET=str(site.folder / "notify"))
+        assert ear.recv(100) == b"READY=1"
+        process.kill()
+        process.wait()
 
 
 def test_an_agent_that_cannot_start_is_never_ready(site: Site) -> None:

@@ -24,7 +24,7 @@ from tests.packaging.conftest import Installed
 
 PLACE = ROOT / "packaging/kubernetes"
 HOST_PATHS_WRITTEN = {"/var/lib/shipper"}
-OVERLAY = re.compile(r"^```yaml\n(# kustomization\.yaml\n.*?)^```", re.MULTILINE | re.DOTALL)
+OVERLAY = re.compile(r"^```yaml\n(# file: kustomization\.yaml\n.*?)^```", re.MULTILINE | re.DOTALL)
 pytestmark = pytest.mark.needs("kubectl")
 Manifest = dict[str, Any]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.site import ROOT
+from tests.packaging import image, unit
 from tests.packaging.conftest import Installed
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -67,3 +68,26 @@ def test_manual_pages_are_those_of_the_reference(installed: Installed, tmp_path:
     """They are made of the sources' own texts, which the wheel holds."""
     told = installed.run("shipper", "docs", topic, cwd=tmp_path)
     assert (told.code, told.out) == (0, (ROOT / f"docs/reference/{topic.replace('/', '-')}.md").read_text())
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/running.md"])
+def test_the_manual_installs_as_these_tests_do(page: str) -> None:
+    """Its commands are those of the image, which made what is tested here; the files that they name are there."""
+    text = (ROOT / page).read_text()
+    lines = {line.strip() for line in text.splitlines()}
+    for command in image.stages()[0].all("RUN"):
+        assert command.text.replace("python -m", "python3.11 -m") in lines
+    assert any(line.startswith(f"docker build -f {image.FILE.relative_to(ROOT)} ") for line in lines)
+    named = set(re.findall(r"(?<![/\w])(?:packaging|pipelines)/[\w./-]*\w", text))
+    assert len(named) >= 4
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_the_manual_names_the_places_of_the_unit() -> None:
+    """Where the unit goes, and where it looks for the rest."""
+    text = (ROOT / "docs/running.md").read_text()
+    head = unit.UNIT.read_text().partition("[Unit]")[0]
+    for place in ("/etc/systemd/system/shipper.service", "/etc/shipper/environment", "/opt/shipper"):
+        assert place in text and place in head, place
+    for place in (unit.one("ExecStart").split()[-1], *(pair.partition("=")[2] for pair in unit.one("Environment").split()[:1])):
+        assert place in text, place
