@@ -240,7 +240,8 @@ def _in_each_others_way(components: Sequence[Component], stages: Sequence[Any]) 
     faults: list[Fault] = []
     for number, (component, stage) in enumerate(zip(components, stages, strict=True)):
         for earlier, before in zip(components[:number], stages, strict=False):
-            added = next((name for name in stage.adds for other in before.adds if meet(name, other)), None)
+            both = {*getattr(stage, "objects", ())}.intersection(getattr(before, "objects", ()))
+            added = next((name for name in stage.adds for other in before.adds if meet(name, other)), next(iter(both), None))
             if added is not None:
                 error = ComponentError(f"`{added}` is added by {earlier.type} already", "target", "give it another name")
                 faults.append(component.fault(error))

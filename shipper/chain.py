@@ -21,6 +21,7 @@ from shipper.decode import timestamp
 from shipper.encode import document, index
 from shipper.model.batch import split_rows
 from shipper.model.columns import OURS
+from shipper.model.errors import MisuseError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +108,7 @@ class Outcome(msgspec.Struct):
     flagged: Counter[str]
     """Rows by flag."""
     stage_errors: list[tuple[str, str]]
-    """(stage, class of the exception)."""
+    """(stage, class of the exception and where it was raised; no text of it, which may quote a record)."""
 
 
 class Chain:
@@ -181,7 +182,7 @@ class Chain:
                 stage.process(columns, now)
                 assert all(map(columns.is_splice, columns.fragments[before:])), "a fragment for each row"
             except Exception as error:  # a bug in a stage must not stop the log of everybody else
-                errors.append((name, type(error).__name__))
+                errors.append((name, _told(error, getattr(stage, "file", ""))))
                 del columns.fragments[before:]
                 for row in range(columns.count):
                     columns.flags[row] = (*columns.flags.get(row, ()), f"stage_error:{name}")
@@ -210,6 +211,19 @@ class Chain:
             return None
         columns.odd.update(row for row, value in enumerate(own) if value is not None)
         return times.stamps
+
+
+def _told(error: Exception, file: str) -> str:
+    """An error for the log: its class and the line, in `file` if it came from there; its text only where that holds no record."""
+    at = error.__traceback__
+    place = ""
+    while at is not None:
+        path = at.tb_frame.f_code.co_filename
+        if path == file or not place.startswith(f"{file}:"):
+            place = f"{path}:{at.tb_lineno}"
+        at = at.tb_next
+    told = f": {error}" if isinstance(error, MisuseError) else ""
+    return f"{type(error).__name__} at {place.rpartition('/')[2]}{told}"
 
 
 def _flagged(columns: Columns) -> Counter[str]:

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 import maxminddb
 
-from shipper.edge import host
+from shipper.edge import host, user_code
 from shipper.model.errors import ComponentError
 from shipper.stages.geoip import MissingTableError
 from shipper.stages.places import database_family
@@ -113,7 +113,7 @@ class MmdbTable:
 
 
 class Tables:
-    """All tables of the agent, by path, and what is known of the host: `stages.stage.Resources`. Bounded by what the configuration names."""
+    """All tables of the agent, by path, what is known of the host, and code of users: `stages.stage.Resources`. Bounded by what the configuration names."""
 
     def __init__(self, scratch: Path | None = None) -> None:
         """Take the directory for private copies, the state directory say; None is the system's temporary directory."""
@@ -139,6 +139,10 @@ class Tables:
     def host(self) -> Mapping[str, object]:
         """See `host.py`."""
         return host.facts()
+
+    def function(self, module: str, name: str, *, is_file: bool) -> Callable[[Any], object]:
+        """See `user_code.py`."""
+        return user_code.from_file(module, name) if is_file else user_code.from_package(module, name)
 
     def refresh(self) -> list[Note]:
         """Take new versions of the files into use. Returns what the log shall say since the last call. Never raises."""

@@ -73,3 +73,10 @@ class HostError(Exception):
         """Take what happened (with the path, never content) and what to do."""
         super().__init__(message if not hint else f"{message}\n    {hint}")
         self.hint = hint
+
+
+class MisuseError(Exception):
+    """Code of a user's own asked for what cannot be. Its text holds names of the configuration and numbers, nothing of a record.
+
+    So it may stand in the agent's log, where of other errors only the class does.
+    """

@@ -123,6 +123,7 @@ stages:
             else ["ip", "address_class", "geo", "as", "anonymous"]
         )
         self.adds: Sequence[str] = tuple(f"{config.target}.{name}" for name in told)
+        self.objects: Sequence[str] = (config.target,)
         self._proxies = None if config.forwarded is None else Proxies(config.trusted)
         self._opening = "," + orjson.dumps(config.target).decode() + ':{"ip":"'
         self._cache = _Wholes(config, self._tables) if self._stands_already else _Endings(config, self._tables)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from shipper.model.columns import Columns
 
@@ -43,6 +43,13 @@ class Resources(Protocol):
         """What is known of the machine, by ECS name below `host`: `architecture`, `ip`, `os.type` and more of `os`."""
         ...
 
+    def function(self, module: str, name: str, *, is_file: bool) -> Callable[[Any], object]:
+        """A function of the user's own: from the file at the path `module`, or from the installed module of that name.
+
+        Raises ComponentError, which names `file`, `import` or `function`, where it cannot be had.
+        """
+        ...
+
 
 class Stage(Protocol):
     """What the chain asks of a stage. Made once per pipeline from its `Config`; called once a batch, in the chain's thread.
@@ -52,6 +59,8 @@ class Stage(Protocol):
     - `changes`: members of records that it exchanges, by dotted name; `*` means any.
     - `guards`: name -> pattern. The gate looks for them on its way, which costs a tenth of looking by oneself; those that fired in
       the batch are named in `columns.marks`. Rows in `columns.changed` were changed after that.
+    - `objects`: top-level members that it splices as one object each, so that no other stage can.
+    - `file`: the path of code that is not ours; an error is told by its line there.
     - `due`, `flush` and `deadline`, where it holds rows: see `summary.py`.
     """
 

@@ -77,6 +77,7 @@ stages:
             raise ComponentError("cache_max must be 2 or more", "cache_max")
         self.reads: Sequence[str] = FIELDS if config.field is None else (config.field,)
         self.adds: Sequence[str] = tuple(f"{target}.{name}" for name in ("name", "version", "os", "device"))
+        self.objects: Sequence[str] = (target,)
         self._fragments = _Fragments(target, config.cache_max)
 
     def process(self, columns: Columns, now: float) -> None:  # noqa: ARG002  part of the contract

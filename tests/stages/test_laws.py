@@ -17,6 +17,7 @@ from shipper.model.columns import Columns
 from shipper.stages.filter import Filter
 from shipper.stages.geoip import Geoip
 from shipper.stages.metadata import Metadata
+from shipper.stages.python import Python, View
 from shipper.stages.sample import Sample
 from shipper.stages.summary import KeyTemplate, Summary
 from shipper.stages.throttle import Throttle
@@ -40,8 +41,20 @@ class OneAddress:
         return ({"city": {"names": {"en": 'Lon"don'}}} if address == "81.2.69.142" else None), 32
 
 
+def services(batch: View) -> None:
+    """Adds what a row is for, and drops those for nobody."""
+    batch.add("for", [value if isinstance(value, (str, list)) and len(value) < 99 else None for value in batch.column("service")])
+    for row, value in enumerate(batch.column("level")):
+        if value == "ERROR":
+            batch.drop(row, "error")
+
+
 class OneTable:
-    """Resources with that table at every path."""
+    """Resources with that table at every path, and that function by any name."""
+
+    def function(self, module: str, name: str, *, is_file: bool) -> Any:
+        """The function."""
+        return services
 
     def table(self, path: str) -> OneAddress:
         """The table."""
@@ -136,6 +149,7 @@ STAGES = {
     "geoip, behind proxies that log no peer": lambda: geoip(field=None, forwarded="x_forwarded_for", trusted=[Network("::/0")]),
     "metadata": lambda: metadata(static={"environment": "x", "service.name": "y", "client": 1}, path="{instance}"),
     "metadata, of the host": lambda: metadata(host=["os", "ip"]),
+    "python": lambda: Python(Python.Config(file=FilePath("x.py"), reads=["service", "level"], adds=["for"]), OneTable()),
     "sample": lambda: sample(),
     "sample, by key": lambda: sample(key=["service", "client_ip"], when=Condition({"level": "ERROR"})),
     "sample, protected": lambda: sample(rate=0.5, key=["level"], protect=Condition({"service": "api"})),
