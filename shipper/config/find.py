@@ -9,6 +9,7 @@ RULES
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import pkgutil
@@ -91,9 +92,9 @@ def _declares(module: pkgutil.ModuleInfo) -> bool:
     spec = module.module_finder.find_spec(module.name, None)
     if spec is None or spec.loader is None or not hasattr(spec.loader, "get_source"):
         return False
-    source = spec.loader.get_source(spec.name) or ""
-    pattern = rf"^class {_class_name(module.name)}\b[^\n]*:\n(?:(?:[ \t][^\n]*)?\n)*?    class Config\b"
-    return re.search(pattern, source, re.MULTILINE) is not None
+    tree = ast.parse(spec.loader.get_source(spec.name) or "")
+    declared = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == _class_name(module.name))
+    return any(isinstance(inner, ast.ClassDef) and inner.name == "Config" for node in declared for inner in node.body)
 
 
 def _class_name(name: str) -> str:
