@@ -35,6 +35,7 @@ NO_COMPONENTS = {
     "edge/output/bulk_node",
     "decode/capture",
     "decode/decoder",
+    "decode/grok_patterns",
     "decode/matcher",
     "decode/members",
     "decode/moment",

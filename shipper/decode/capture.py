@@ -15,16 +15,22 @@ import re
 from itertools import repeat
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from shipper.decode.decoder import RESERVED
 from shipper.decode.layout import STAMP, Member, Parsed, TextDecoder
 from shipper.decode.matcher import Matcher
+from shipper.decode.timestamp import Timeline
+from shipper.model.errors import ComponentError
+from shipper.model.localtime import Timezone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableSequence, Sequence
-
-    from shipper.decode.timestamp import Timeline
+    from collections.abc import Collection, Mapping, MutableSequence, Sequence
 
 Type = Literal["text", "integer", "number", "boolean"]
+Fold = Literal["auto", "first", "second"]
 MESSAGE = "message"
+TIMES = ("timestamp", "time", "ts", STAMP)
+"""Groups of these names are the record's time."""
+FIELD = re.compile(r"[A-Za-z0-9_@-]+(?:\.[A-Za-z0-9_@-]+)*")
 _NUMBERS = ("integer", "number")
 _WORDS = {b"true": True, b"yes": True, b"on": True, b"1": True, b"false": False, b"no": False, b"off": False, b"0": False}
 _UNUSUAL = re.compile(rb"(?:^|,)(?:\+|-?0[0-9]|-?\.)|\.(?:[^0-9]|$)")
@@ -116,6 +122,29 @@ def _without(lines: Sequence[bytes], rows: Sequence[int]) -> Sequence[bytes]:
     for row in rows:
         found[row] = b""  # type: ignore[index]
     return found
+
+
+def timeline_of(layouts: Sequence[str], zone: str | None, fold: Fold) -> Timeline | None:
+    """The timeline of a decoder's own settings; None where it has none."""
+    return Timeline(layouts, zone or Timezone("UTC"), fold) if layouts or zone is not None or fold != "auto" else None
+
+
+def refuse_field(field: str, all_fields: Collection[str], setting: str, naming: str) -> None:
+    """Raises ComponentError for a name that no member may have. `naming` shows how a field is named, with `{}` for its name."""
+    if not FIELD.fullmatch(field):
+        raise ComponentError(f"`{field}` is no name of a field", setting, "letters, digits and _, with dots between: client.ip")
+    if field in RESERVED:
+        better = {"host": "host.hostname", "log": "log.logger"}.get(field, "labels.shipper")
+        raise ComponentError(
+            f"documents have an object `{field}` from us", setting, f"give it another name: {naming.format(better)}"
+        )
+    if other := next((other for other in all_fields if other.startswith(f"{field}.")), None):
+        raise ComponentError(f"`{field}` is a value, and `{other}` makes it an object", setting, "give one of them another name")
+
+
+def field_of(field: str) -> str:
+    """The name that a field has: those that stand for the time are one."""
+    return STAMP if field in TIMES else field
 
 
 def _filled(column: Sequence[bytes] | None, rows: Sequence[int], values: Sequence[bytes], count: int) -> Sequence[bytes]:

@@ -21,14 +21,13 @@ RE2 would have matched the same. The order in which paths are tried does not mat
 from __future__ import annotations
 
 import re
-from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from shipper.decode.pattern_tree import LAST, Edge, Either, Group, Letter, Node, Ranges, Repeat, Series, Unsure, all_but, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 PATHS_MAX = 64
 STATES_MAX = 4000
@@ -36,6 +35,10 @@ POSITIONS_MAX = 1500
 _NEWLINE: Ranges = ((10, 10),)
 _START = -1
 _WHOLE = "(?:{0}[^\\n]*\\n|([^\\n]*\\n))"
+
+
+_State = frozenset[tuple[int, int]]
+"""Positions, and how many paths stand at each."""
 
 
 class _Part(NamedTuple):
@@ -75,26 +78,26 @@ class _Paths:
     def count(self) -> None:
         """Walk all texts. Raises Unsure where there may be too many paths."""
         moves = self._moves()
-        seen: set[tuple[tuple[int, int], ...]] = set()
-        waiting: list[tuple[tuple[int, int], ...]] = [((_START, 1),)]
+        seen: set[_State] = set()
+        waiting: list[_State] = [frozenset(((_START, 1),))]
         while waiting:
-            state = waiting.pop()
-            for letter in {letter for position, _ in state for letter in moves[position]}:
-                counts = _counted(state, [moves[position].get(letter, ()) for position, _ in state])
-                reached = tuple(sorted(counts.items()))
-                if counts.total() > PATHS_MAX or len(seen) > STATES_MAX:
-                    raise Unsure
-                if reached not in seen:
-                    seen.add(reached)
-                    waiting.append(reached)
+            reached = set(_stepped(waiting.pop(), moves)) - seen
+            seen |= reached
+            waiting += reached
+            if len(seen) > STATES_MAX or any(sum(paths for _, paths in state) > PATHS_MAX for state in reached):
+                raise Unsure
 
     def _moves(self) -> dict[int, dict[int, list[int]]]:
         """From a position, with a letter (one that stands for all that no class tells apart), to which ones; safe ones left out."""
-        bounds = {0, *(bound for ranges in self._ranges for first, last in ranges for bound in (first, last + 1))}
-        letters = sorted(bounds - {LAST + 1} | {10})
-        read = [frozenset(letter for letter in letters if _holds(ranges, letter)) for ranges in self._ranges]
+        classes = list(dict.fromkeys(self._ranges))
+        bounds = {0, 10, *(bound for ranges in classes for first, last in ranges for bound in (first, last + 1))} - {LAST + 1}
+        # One letter stands for all that are of the same classes.
+        letters = list({tuple(_holds(ranges, letter) for ranges in classes): letter for letter in sorted(bounds)}.values())
+        read_by = {ranges: frozenset(letter for letter in letters if _holds(ranges, letter)) for ranges in classes}
+        read = [read_by[ranges] for ranges in self._ranges]
+        any_letter = frozenset(letter for letter in letters if _holds(all_but([]), letter))
         follow = dict(enumerate(self._follow)) | {_START: list(self._firsts)}
-        safe = {at for at in range(len(self._ranges)) if self._is_safe(at, len(read[at]) == len(letters) - 1)}
+        safe = {at for at in range(len(self._ranges)) if self._is_safe(at, read[at] == any_letter)}
         moves: dict[int, dict[int, list[int]]] = {at: {} for at in follow}
         for at, others in follow.items():
             for other in others:
@@ -179,13 +182,15 @@ class _Paths:
         return _Part(parts[0].firsts, lasts, node.least == 0)
 
 
-def _counted(state: Iterable[tuple[int, int]], moves: Iterable[Sequence[int]]) -> Counter[int]:
-    """How many paths stand where after a step; the same position may be reached in several ways from one."""
-    counts: Counter[int] = Counter()
-    for (_, paths), others in zip(state, moves, strict=True):
-        for other in others:
-            counts[other] += paths
-    return counts
+def _stepped(state: _State, moves: Mapping[int, Mapping[int, Sequence[int]]]) -> Iterable[_State]:
+    """What the next letter makes of the counts, for each letter; the same position may be reached in several ways from one."""
+    reached: dict[int, dict[int, int]] = {}
+    for position, paths in state:
+        for letter, others in moves[position].items():
+            counts = reached.setdefault(letter, {})
+            for other in others:
+                counts[other] = counts.get(other, 0) + paths
+    return [frozenset(counts.items()) for counts in reached.values()]
 
 
 def _holds(ranges: Ranges, code: int) -> bool:

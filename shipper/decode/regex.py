@@ -7,28 +7,20 @@ RULES
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shipper.config.fields import ComponentConfig
 from shipper.config.suggest import hint
 from shipper.config.time_layout import LayoutText  # noqa: TC001  msgspec reads the annotations
-from shipper.decode.capture import CapturingDecoder, Expression, Type
-from shipper.decode.decoder import RESERVED
-from shipper.decode.layout import STAMP
-from shipper.decode.timestamp import Timeline
+from shipper.decode.capture import CapturingDecoder, Expression, Fold, Type, field_of, refuse_field, timeline_of
 from shipper.model import pattern as patterns
 from shipper.model.errors import ComponentError
-from shipper.model.localtime import Timezone
+from shipper.model.localtime import Timezone  # noqa: TC001
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
-TIMES = ("timestamp", "time", "ts", STAMP)
-"""Groups of these names are the record's time."""
-FIELD = re.compile(r"[A-Za-z0-9_@-]+(?:\.[A-Za-z0-9_@-]+)*")
+    from collections.abc import Sequence
 
 
 class Regex(CapturingDecoder):
@@ -55,7 +47,7 @@ class Regex(CapturingDecoder):
         """How the time is written, `%d/%b/%Y:%H:%M:%S %z`; left out, as the pipeline's `timestamp` says."""
         zone: Timezone | None = None
         """The zone of times that say none, such as `Europe/Berlin`; left out, as the pipeline's `timestamp` says, or UTC."""
-        fold: Literal["auto", "first", "second"] = "auto"
+        fold: Fold = "auto"
         """Which is meant by a time that comes twice, as the clock goes back; see `timestamp`."""
 
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
@@ -72,20 +64,16 @@ class Regex(CapturingDecoder):
         ):
             if unknown := [name for name in names if name not in known]:
                 raise ComponentError(f"there is no group `{unknown[0]}`", f"{setting}.{unknown[0]}", hint(unknown[0], known))
-        fields = {name: _stamp_of(config.fields.get(name) or _dotted(name)) for name in known}
+        fields = {name: field_of(config.fields.get(name) or _dotted(name)) for name in known}
         for name, field in fields.items():
-            refuse_field(field, set(fields.values()), f"fields.{name}" if name in config.fields else "patterns", name)
+            setting = f"fields.{name}" if name in config.fields else "patterns"
+            refuse_field(field, fields.values(), setting, f"`fields: {{{{{name}: {{}}}}}}`")
         types = {fields.get(name, name): kind for name, kind in config.types.items()}
         expressions = [
             Expression(text, [(number, fields[name]) for name, number in names.items()])
             for text, names in zip(written, groups, strict=True)
         ]
         super().__init__(expressions, types, timeline_of(config.layouts, config.zone, config.fold), (reads, adds, spare))
-
-
-def timeline_of(layouts: Sequence[str], zone: str | None, fold: Literal["auto", "first", "second"]) -> Timeline | None:
-    """The timeline of a decoder's own settings; None where it has none."""
-    return Timeline(layouts, zone or Timezone("UTC"), fold) if layouts or zone is not None or fold != "auto" else None
 
 
 def _groups(pattern: str, setting: str) -> dict[str, int]:
@@ -99,23 +87,5 @@ def _groups(pattern: str, setting: str) -> dict[str, int]:
     return {name.decode(): number for name, number in sorted(found.items(), key=lambda item: item[1])}
 
 
-def refuse_field(field: str, all_fields: Collection[str], setting: str, group: str) -> None:
-    """Raises ComponentError for a name that no member may have."""
-    if not FIELD.fullmatch(field):
-        raise ComponentError(f"`{field}` is no name of a field", setting, "letters, digits and _, with dots between: client.ip")
-    if field in RESERVED:
-        better = {"host": "host.hostname", "log": "log.logger"}.get(field, "labels.shipper")
-        raise ComponentError(
-            f"documents have an object `{field}` from us", setting, f"give it another name: `fields: {{{group}: {better}}}`"
-        )
-    inner: Iterable[str] = (other for other in all_fields if other.startswith(f"{field}."))
-    if other := next(iter(inner), None):
-        raise ComponentError(f"`{field}` is a value, and `{other}` makes it an object", setting, "give one of them another name")
-
-
 def _dotted(name: str) -> str:
     return name.replace("__", ".")
-
-
-def _stamp_of(field: str) -> str:
-    return STAMP if field in TIMES else field
