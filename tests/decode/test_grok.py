@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -316,3 +318,43 @@ def test_patterns_that_double_at_each_step_are_refused_before_they_are_large() -
     own = {f"A{level}": f"%{{A{level + 1}}}" * 10 for level in range(30)} | {"A30": "x"}
     with pytest.raises(ComponentError, match="longer than"):
         made("%{A0:x}", patterns=own)
+
+
+PUBLIC = {
+    "Apache": "^%{HTTPD_ERRORLOG}$",
+    "HDFS": r"^(?<timestamp>\d{6} \d{6}) %{NONNEGINT:process.thread.id:int} %{LOGLEVEL:log.level} %{JAVACLASS:log.logger}: %{GREEDYDATA:message}$",
+    "Linux": "^%{SYSLOGLINE}$",
+    "OpenSSH": "^%{SYSLOGLINE}$",
+    "OpenStack": (
+        r"^%{NOTSPACE:log.file.name} %{TIMESTAMP_ISO8601:timestamp} %{POSINT:process.pid:int} %{LOGLEVEL:log.level} %{NOTSPACE:log.logger}"
+        r"(?: \[(?:-|%{DATA:trace.id})\])? %{GREEDYDATA:message}$"
+    ),
+}
+SHARED = {
+    "Apache": ("log.level", "message"),
+    "HDFS": ("process.thread.id", "log.level", "log.logger", "message"),
+    "Linux": ("host.hostname", "message"),
+    "OpenSSH": ("host.hostname", "process.name", "process.pid", "message"),
+    "OpenStack": ("process.pid", "log.level", "log.logger", "message"),
+}
+"""Fields that every line has."""
+
+
+@pytest.mark.needs("$SHIPPER_PUBLIC_LOGS")
+@pytest.mark.parametrize("name", PUBLIC)
+def test_all_lines_of_public_logs_are_taken(name: str) -> None:
+    """Real ones (Loghub), 2,000 each: none is kept as mere text, every field that all have is there, every time is read."""
+    lines = (
+        Path(os.environ["SHIPPER_PUBLIC_LOGS"], f"{name}_2k.log")
+        .read_bytes()
+        .decode()
+        .replace("\r\n", "\n")
+        .removesuffix("\n")
+        .split("\n")
+    )
+    assert len(lines) == 2000
+    decoder = made(PUBLIC[name], layouts=[LayoutText("%y%m%d %H%M%S")] if name == "HDFS" else [])
+    columns = decode(decoder, lines)
+    assert columns.flags == {}
+    assert [field for field in SHARED[name] if None in columns.column(field)] == []
+    assert (decoder.timeline or Timeline()).read(columns.column("@timestamp"), FEBRUARY_2026).flags == {}
