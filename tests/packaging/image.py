@@ -6,6 +6,7 @@ Read here: comments, continued lines, stages, flags, the exec form. `# syntax` l
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -123,9 +124,10 @@ def copy(instruction: Instruction, place: Path) -> None:
 
 
 def _pip() -> dict[str, str]:
-    """Where this machine's pip finds its index."""
-    import os
-
-    return {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.lower().endswith("_proxy")} | {
-        name: os.environ[name] for name in ("HOME", "SSL_CERT_FILE", "XDG_CACHE_HOME") if name in os.environ
+    """How this machine's pip reaches its index."""
+    wanted = ("HOME", "SSL_CERT_FILE", "XDG_CACHE_HOME")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in wanted or name.startswith("PIP_") or name.lower().endswith("_proxy")
     }
