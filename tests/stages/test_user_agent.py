@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shipper.config.fields import FilePath
+from shipper.decode.access_log import AccessLog
 from shipper.edge.tables import Tables
 from shipper.model.errors import ComponentError
 from shipper.stages import user_agent as module
+from shipper.stages.geoip import Geoip
 from shipper.stages.user_agent import UserAgent
 from tests.kit import laws
 from tests.stages.in_chain import shipped
@@ -149,6 +152,17 @@ def test_document_has_what_was_found_and_the_text_it_was_found_in(settings_: Any
     (document,), odd = shipped([("user_agent", made)], [record])
     assert expected == {name: document[name] for name in document if name not in ("@timestamp", "log", "host")}
     assert odd == bool(not settings_ and "user_agent" in record)
+
+
+def test_access_log_is_enriched_without_being_taken_apart() -> None:
+    """Its `client.ip` and `user_agent.original` stay, and the rest stands beside them."""
+    line = b'89.160.20.112 - - [05/Feb/2026:12:00:00 +0000] "GET / HTTP/1.1" 200 7 "-" "curl/8.5.0"'
+    geoip = Geoip(Geoip.Config(field="client.ip", databases=[FilePath("GeoLite2-City-Test.mmdb")]), Tables())
+    stages = [("geoip", geoip), ("user_agent", UserAgent(UserAgent.Config(), Tables()))]
+    (document, _), odd = shipped(stages, [line, line], AccessLog)
+    assert 0 == odd
+    assert ("89.160.20.112", "curl/8.5.0") == (document["client.ip"], document["user_agent.original"])
+    assert (["geo"], KNOWN["curl/8.5.0"]) == (list(document["client"]), document["user_agent"])
 
 
 @pytest.mark.parametrize(
