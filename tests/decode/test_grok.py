@@ -20,6 +20,7 @@ from shipper.model.errors import ComponentError
 from shipper.model.localtime import Timezone
 from tests.decode.test_matcher import check
 from tests.kit.records import PlainGate, batch_of
+from tests.kit.site import ROOT
 
 READS = ("message", "@timestamp")
 FEBRUARY_2026 = 1_770_000_000
@@ -358,3 +359,10 @@ def test_all_lines_of_public_logs_are_taken(name: str) -> None:
     assert columns.flags == {}
     assert [field for field in SHARED[name] if None in columns.column(field)] == []
     assert (decoder.timeline or Timeline()).read(columns.column("@timestamp"), FEBRUARY_2026).flags == {}
+
+
+def test_the_manual_has_every_pattern_with_its_example() -> None:
+    """A table of the whole set, no more and no less."""
+    rows = [line for line in (ROOT / "docs" / "patterns.md").read_text().splitlines() if line.startswith("| `")]
+    shown = {name: known.like.replace("|", "\\|").replace("\t", "⇥") for name, known in the_set().items()}
+    assert rows == [f"| `{name}` | ``{like}`` |" for name, like in shown.items()]

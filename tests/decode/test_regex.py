@@ -49,7 +49,8 @@ def number(text: str, pattern: str) -> float | None:
 
 def alone(line: str) -> dict[str, Any] | None:
     """A line read by itself, without its time; None where it is refused."""
-    found = re.search(FIRST.replace("$", r"\Z"), line, re.ASCII) or re.search(SECOND, line, re.ASCII)
+    first, second = (pattern.replace("$", r"\Z").replace(r"\S", r"[^\t\n\f\r ]") for pattern in (FIRST, SECOND))
+    found = re.search(first, line, re.ASCII) or re.search(second, line, re.ASCII)
     if found is None:
         return None
     document: dict[str, Any] = {"message": line}
