@@ -156,6 +156,7 @@ class Chain:
         columns.asked, columns.ours = self._asked, self._ours
         for name, value in batch.stream.told.items():
             columns.fields[name] = [value] * columns.count
+        columns.beside = {*batch.stream.told, "shipper.tag"}
         columns.fields["shipper.tag"] = tags or [None] * columns.count  # never what a record itself says there
         lap("decode", columns)
         stamps = self._date(columns, safe, before)

@@ -39,6 +39,7 @@ class Columns:
 
     __slots__ = (
         "asked",
+        "beside",
         "changed",
         "count",
         "dropped",
@@ -66,9 +67,11 @@ class Columns:
         """Take the rows (each a JSON object without its last brace) and the declared columns."""
         self.stream_id = stream_id
         self.path = ""
-        """The redacted path of the stream; the chain fills it in, and the two that follow."""
+        """The redacted path of the stream; the chain fills it in, and the three that follow."""
         self.asked: Collection[str] = ()
         """All columns that stages and routes may ask for."""
+        self.beside: set[str] = set()
+        """Columns that are not what rows say: what the stream's place tells, and what stages added."""
         self.ours: Collection[str] = OURS
         """All members that documents get from us, by dotted name."""
         self.marks: Collection[str] | None = None

@@ -89,6 +89,7 @@ class Metadata:
         for name, value in members.items():
             if name in columns.asked:
                 columns.assign(name, [value] * columns.count)
+                columns.beside.add(name)
 
 
 class _OfPaths(dict[str, tuple[bytes, Mapping[str, object]]]):

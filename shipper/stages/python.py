@@ -136,6 +136,7 @@ class Python:
             if name in columns.asked:
                 own = columns.column(name)
                 columns.assign(name, [mine if value is None else value for value, mine in zip(values, own, strict=True)])
+                columns.beside.add(name)
         for row, reason in dropped.items():
             columns.drop(row, reason)
 

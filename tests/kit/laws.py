@@ -1,6 +1,8 @@
 """The laws every stage obeys, and the hostile records they are tried with.
 
-rows        a stage adds, removes and reorders no rows, and touches none
+rows        a stage adds, removes and reorders no rows, and touches none, unless it says what it `changes`: then they are records
+            as before but for those members, no name stands there twice, and rows that got a member of ours, or lost all, are odd
+columns     say after it what the rows say, for every name that is asked for
 fragments   each list spliced has `count` items, or it is one fragment for all; those of a row together are empty, or begin with a
             comma and make it a JSON object that has besides its own only what `adds` declares, or the stage calls the row odd
 batching    process(a + b) leaves what process(a); process(b) leaves, row by row, generated documents included
@@ -18,13 +20,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from shipper.model.columns import Columns
+from shipper.model.columns import Columns, meet, reach
 
 Record = Mapping[str, object]
 Make = Callable[[], Any]
 """Makes a fresh stage."""
-RowOutcome = tuple[bytes, str | None, str | None]
-"""Fragments of a row, reason it was dropped for, id of what holds it."""
+RowOutcome = tuple[bytes, str | None, str | None, str, tuple[str, ...]]
+"""Fragments of a row, reason it was dropped for, id of what holds it, the record it is now, its flags."""
 STREAM = "AAAAAAAAAAAAAAAAAAAAAA"
 ROW_BYTES = 100
 NOW = 1000.0
@@ -59,7 +61,9 @@ def records(fields: Sequence[str], max_size: int = 12) -> st.SearchStrategy[list
 def columns_of(rows: Sequence[Record], reads: Sequence[str], first: int = 0, seconds: Sequence[int] | None = None) -> Columns:
     """A batch of these records as the chain would hand it to a stage; `first` is the number of its first row in the stream."""
     encoded = [json.dumps(row, ensure_ascii=False).encode()[:-1] for row in rows]
-    columns = Columns(STREAM, encoded, {name: [row.get(name) for row in rows] for name in reads})
+    columns = Columns(STREAM, encoded, {name: [reach(row, name) for row in rows] for name in reads})
+    columns.asked = frozenset(reads)
+    columns.odd = {number for number, row in enumerate(rows) if not row}
     columns.starts = [(first + row) * ROW_BYTES for row in range(len(rows))]
     columns.stops = [start + ROW_BYTES for start in columns.starts]
     columns.seconds = list(seconds) if seconds is not None else [1_770_000_000 + (first + row) // 3 for row in range(len(rows))]
@@ -74,6 +78,8 @@ def outcomes(columns: Columns) -> list[RowOutcome]:
             b"".join(_of_row(columns, row)),
             columns.dropped.get(row),
             held[row].id if row in held else None,
+            _exact(json.loads(columns.rows[row] + b"}")),
+            columns.flags.get(row, ()),
         )
         for row in range(columns.count)
     ]
@@ -88,9 +94,9 @@ def check_laws(make: Make, rows: Sequence[Record], cut: int = 0, seconds: Sequen
     """Check all laws with these records; batching with a cut before row `cut`."""
     stage = make()
     whole = columns_of(rows, stage.reads, seconds=seconds)
-    before = list(whole.rows)
     assert stage.process(whole, NOW) is None
-    assert (before, len(rows)) == (whole.rows, whole.count)
+    assert len(rows) == whole.count == len(whole.rows)
+    check_rows(whole, rows, getattr(stage, "changes", ()))
     check_fragments(whole, stage.adds, rows)
     assert not whole.dropped.keys() & whole.held.keys()
     assert all(whole.dropped.values())
@@ -103,6 +109,37 @@ def check_laws(make: Make, rows: Sequence[Record], cut: int = 0, seconds: Sequen
     assert _in_parts(make, rows, [], seconds)[1] == documents
     one_by_one, documents_one = _in_parts(make, rows, list(range(1, len(rows))), seconds)
     assert (expected, documents) == (one_by_one, documents_one)
+
+
+def check_rows(columns: Columns, rows: Sequence[Record], changes: Sequence[str]) -> None:
+    """Laws of rows and of columns; `rows` are the records as they were."""
+    now = [json.loads(row + b"}", object_pairs_hook=_no_duplicates) for row in columns.rows]
+    if not changes:
+        assert columns.rows == [json.dumps(row, ensure_ascii=False).encode()[:-1] for row in rows]
+    elif "*" not in changes:
+        assert [_exact(_without(record, changes)) for record in now] == [_exact(_without(row, changes)) for row in rows]
+    for number, record in enumerate(now):
+        fresh = [name for name in record if name not in rows[number]]
+        assert number in columns.odd or (record and not any(meet(name, ours) for name in fresh for ours in columns.ours))
+    for name in set(columns.asked) - columns.beside:
+        assert list(map(_exact, columns.column(name))) == [_exact(reach(record, name)) for record in now], name
+
+
+def _without(record: Record, names: Sequence[str]) -> Record:
+    """A record without the members of these names, in whatever spelling."""
+    found: dict[str, Any] = json.loads(json.dumps({name: value for name, value in record.items() if name not in names}))
+    for *path, last in (name.split(".") for name in names):
+        inner: Any = found
+        for step in path:
+            inner = inner.get(step) if isinstance(inner, dict) else None
+        if isinstance(inner, dict):
+            inner.pop(last, None)
+    return found
+
+
+def _exact(value: object) -> str:
+    """A value as a text that tells 1 from true and 1.0."""
+    return json.dumps(value, sort_keys=True)
 
 
 def check_fragments(columns: Columns, adds: Sequence[str], rows: Sequence[Record]) -> None:

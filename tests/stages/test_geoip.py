@@ -331,7 +331,7 @@ def test_geoip_leaves_an_address_where_it_stands_and_puts_the_rest_beside_it(val
     geoip = stage(field="client.ip")
     assert "client.ip" not in geoip.adds
     for _ in range(2):
-        columns = laws.columns_of([{"client.ip": "10.0.0.1"}, {"client.ip": value}, {}], geoip.reads)
+        columns = laws.columns_of([{"client.ip": "10.0.0.1"}, {"client.ip": value}, {"n": 1}], geoip.reads)
         geoip.process(columns, 0.0)
         found = b"".join(pieces[1] for pieces in columns.fragments)
         assert (json.loads(b"{" + found[1:] + b"}")["client"] if found else None) == expected

@@ -14,6 +14,7 @@ from shipper.config import find
 from shipper.config.condition import Condition
 from shipper.config.fields import Duration, FilePath, Network, Rate, Size
 from shipper.model.columns import Columns
+from shipper.stages.fields import Fields, Operation
 from shipper.stages.filter import Filter
 from shipper.stages.geoip import Geoip
 from shipper.stages.metadata import Metadata
@@ -65,6 +66,11 @@ class OneTable:
         return {"os.type": "linux", "ip": ["192.0.2.1"]}
 
 
+def fields(*operations: Mapping[str, Any]) -> Fields:
+    """A fields stage of these operations."""
+    return Fields(Fields.Config(operations=[Operation(**operation) for operation in operations]), OneTable())
+
+
 def geoip(**settings_: Any) -> Geoip:
     """A geoip stage over the table."""
     return Geoip(Geoip.Config(**{"field": "client_ip", "databases": [FilePath("city.mmdb")], **settings_}), OneTable())
@@ -111,6 +117,19 @@ class Lawless:
             "adds a key twice": [b',"client":1,"client":2'] * columns.count,
             "depends on the batch": [b',"client":%d' % self.batches] * columns.count,
         }
+        self.changes = {
+            "changes what it did not declare": ["level"],
+            "forgets columns": ["service"],
+            "writes a name twice": ["*"],
+        }.get(self.fault, ())
+        if self.changes:
+            more = b',"service":"a"' if self.fault == "writes a name twice" else b',"service":"z"'
+            rows = [row if row == b"{" or b"service" not in row else row.replace(b'"a"', b'"z"') for row in columns.rows]
+            columns.rewrite([row + more for row in columns.rows] if "twice" in self.fault else rows)
+        if self.fault == "calls a row odd no more":
+            self.changes = ["log"]
+            columns.rewrite([b'{"log":1' if row == b"{" else row + b',"log":1' for row in columns.rows])
+            columns.odd.clear()
         if self.fault in splices:
             columns.splice(splices[self.fault])
         elif self.fault == "drops without a reason":
@@ -140,6 +159,16 @@ class Forgetful(Throttle):
 
 
 STAGES = {
+    "fields": lambda: fields({"rename": {"level": "log.level"}}, {"set": {"level": "x"}}, {"remove": ["client_ip"]}),
+    "fields, of objects": lambda: fields(
+        {"copy": {"client": "service"}, "when": Condition({"has": "level"})}, {"set": {"client.ip": 1}}, {"remove": ["service.a"]}
+    ),
+    "fields, of all kinds": lambda: fields(
+        {"convert": {"service": "integer", "level": "string"}},
+        {"lower": ["client_ip"]},
+        {"set": {"user_agent": "{level}-{service}"}},
+    ),
+    "fields, reshaping": lambda: fields({"flatten": ["*"]}, {"dedot": "_"}, {"max_members": 3, "max_depth": 1}),
     "filter": lambda: Filter(Filter.Config(keep=Condition({"level": "ERROR"})), OneTable()),
     "filter, drop": lambda: Filter(Filter.Config(drop=Condition({"has": ["service", "client"]}), reason="x"), OneTable()),
     "geoip": lambda: geoip(),
@@ -190,9 +219,10 @@ def test_stage_obeys_the_laws_when_a_batch_is_empty_or_of_one_row(name: str, row
 
 FAULTS = ("splices too few", "forgets the comma", "writes no JSON", "adds what it did not declare", "adds a key twice")
 MORE_FAULTS = ("depends on the batch", "drops without a reason", "reorders rows", "holds for ever")
+WRITING_FAULTS = ("changes what it did not declare", "forgets columns", "writes a name twice", "calls a row odd no more")
 
 
-@pytest.mark.parametrize("fault", [*FAULTS, *MORE_FAULTS])
+@pytest.mark.parametrize("fault", [*FAULTS, *MORE_FAULTS, *WRITING_FAULTS])
 def test_laws_are_broken_by_a_stage_that(fault: str) -> None:
     """Every law can fail."""
     with pytest.raises((AssertionError, AttributeError, json.JSONDecodeError, IndexError)):

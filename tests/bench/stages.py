@@ -1,0 +1,185 @@
+"""What each stage costs a record: by itself on decoded columns, and with what it asks of the other steps.
+
+    python -m tests.bench.stages [--records 60000] [--rounds 5] [STAGE...]
+
+Every lane is a pipeline of one stage over the records of the benchmark, cut into the windows that the agent reads. The lanes and the
+yardstick (`orjson.loads` + `orjson.dumps` of the same records) take turns in one process on one core; what is told is the median of the
+rounds. A lane's own figure is the time between the step before it and its end; `whole` is what the chain costs more than one without
+stages: columns to decode, bytes to write, documents that are not written. Reading, redaction and posting are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shipper import assembly
+from shipper.edge import log, memory
+from shipper.encode.index import Horizon
+from shipper.model.batch import Stream
+from tests.bench import workload
+from tests.bench.bench import SEED
+from tests.bench.processes import packaged_databases
+
+WINDOW = 1 << 18
+GOAL = 0.4
+CITY, ASN = (str(path) for path in (packaged_databases().city, packaged_databases().asn))
+ERRORS = {"level": ["ERROR", "CRITICAL"]}
+Lanes = dict[str, list[dict[str, Any]]]
+LANES: Lanes = {
+    "geoip": [{"geoip": {"field": "client_ip", "databases": [CITY, ASN]}}],
+    "throttle": [{"throttle": {"when": ERRORS, "key": ["service", "logger"], "rate": "100/s", "burst": 500}}],
+    "throttle, all records": [{"throttle": {"key": ["service", "logger"], "rate": "100/s", "burst": 500}}],
+    "filter, drops a tenth": [{"filter": {"drop": {"method": "DELETE", "level": ["INFO", "DEBUG"]}, "reason": "noise"}}],
+    "sample, 1 in 10": [{"sample": {"rate": 10, "protect": ERRORS}}],
+    "sample, 1 in 2": [{"sample": {"rate": 2}}],
+    "sample, by key": [{"sample": {"rate": 10, "key": ["trace_id"], "protect": ERRORS}}],
+    "metadata": [
+        {
+            "metadata": {
+                "static": {"team": "shop", "cluster.name": "eu-1"},
+                "host": ["os", "ip"],
+                "path": "/{log.kind}/{instance}.log",
+            }
+        }
+    ],
+    "fields, usual": [
+        {
+            "fields": [
+                {"set": {"team": "shop"}},
+                {"rename": {"level": "log.level"}},
+                {"convert": {"version": "integer"}, "when": {"has": "never"}},
+                {"remove": ["method"]},
+            ]
+        }
+    ],
+    "fields, set": [{"fields": [{"set": {"team": "shop"}}]}],
+    "fields, set what is there": [{"fields": [{"set": {"environment": "test"}}]}],
+    "fields, set of a template": [{"fields": [{"set": {"what": "{method} {path}"}}]}],
+    "fields, set where missing": [{"fields": [{"set": {"duration_ms": 0}, "when": {"not": {"has": "duration_ms"}}}]}],
+    "fields, rename": [{"fields": [{"rename": {"service": "service.name"}}]}],
+    "fields, remove": [{"fields": [{"remove": ["version"]}]}],
+    "fields, remove a long one": [{"fields": [{"remove": ["message"]}]}],
+    "fields, copy": [{"fields": [{"copy": {"trace_id": "trace.id"}}]}],
+    "fields, lower": [{"fields": [{"lower": ["level"]}]}],
+    "fields, convert": [{"fields": [{"convert": {"status_code": "string"}}]}],
+    "fields, for errors": [{"fields": [{"rename": {"message": "error.message"}, "when": ERRORS}]}],
+    "fields, dedot": [{"fields": [{"dedot": "_"}]}],
+    "fields, flatten": [{"fields": [{"flatten": ["*"]}]}],
+    "fields, caps": [{"fields": [{"max_depth": 5, "max_members": 200}]}],
+}
+
+
+class Lane:
+    """A chain with these stages."""
+
+    def __init__(self, stages: list[dict[str, Any]], folder: Path) -> None:
+        pipeline = folder / "pipeline.yaml"
+        wanted = {
+            "name": "bench",
+            "sources": [{"type": "file", "include": ["/web/a.log"]}],
+            "redact": {"packs": []},
+            "stages": stages,
+            "route": [{"when": ERRORS, "index": "errors"}, {"index": "app"}],
+            "output": {"type": "console"},
+        }
+        pipeline.write_text(json.dumps(wanted))
+        env = {**os.environ, "SHIPPER_STATE": str(folder)}
+        surroundings = assembly.Surroundings(env, "h", bytes(32))
+        parts = assembly.make_parts(assembly.read_pipeline(str(pipeline), env), surroundings, Horizon(1.8e9))
+        self._chain = parts.chains[0]
+        self._intake = parts.intakes[0](Stream("s" * 22, *parts.commons[0]("/web/a.log")[:1], "/web/a.log", 0.0))
+        self._summarising = parts.summarising
+        self.step = "" if not stages else next(iter(stages[0]))
+
+    def run(self, data: bytes) -> Counter[str]:
+        """Microseconds of CPU by step, and `whole`, all but the gate."""
+        spent: Counter[str] = Counter()
+        at, rows = 0, 0
+        clock = time.process_time
+
+        def lap(step: str) -> None:
+            nonlocal since
+            now = clock()
+            spent[step] += now - since
+            since = now
+
+        while at < len(data):
+            taken = self._intake.take(data[at : at + WINDOW], at, final=at + WINDOW >= len(data))
+            assert taken.batch is not None
+            since = clock()
+            outcome = self._chain.run(taken.batch, 1, 0.0, 0.0, lap)
+            assert not outcome.stage_errors
+            rows, at = rows + taken.batch.count, taken.next_offset
+        for summarising in self._summarising:
+            summarising.flush()
+        us = Counter({step: seconds / rows * 1e6 for step, seconds in spent.items()})
+        us["whole"] = us.total() - us["redact"]
+        return us
+
+
+def yardstick(lines: list[bytes]) -> float:
+    """Microseconds a record."""
+    began = time.process_time()
+    for line in lines:
+        orjson.dumps(orjson.loads(line))
+    return (time.process_time() - began) / len(lines) * 1e6
+
+
+def measure(lanes: dict[str, Lane], lines: list[bytes], rounds: int) -> tuple[dict[str, list[Counter[str]]], list[float]]:
+    """Of each lane the rounds, and the yardsticks beside them."""
+    data = b"".join(lines)
+    spent: dict[str, list[Counter[str]]] = {name: [] for name in lanes}
+    yardsticks = []
+    for number in range(rounds + 1):
+        for name, lane in lanes.items():
+            us = lane.run(data)
+            if number:  # the first round warms caches
+                spent[name].append(us)
+        yardsticks.append(yardstick(lines))
+    return spent, yardsticks
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description="what each stage costs")
+    parser.add_argument("--records", type=int, default=60_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--directory", type=Path, default=Path(".bench"))
+    parser.add_argument("stages", nargs="*", help="lanes whose names begin so; all by default")
+    options = parser.parse_args()
+    log.configure("error")
+    memory.tune()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    file = workload.written(options.directory, SEED, 500_000, packaged_databases().city)
+    with file.open("rb") as records:
+        lines = list(islice(records, options.records))
+    wanted = {name: stages for name, stages in LANES.items() if not options.stages or name.startswith(tuple(options.stages))}
+    with tempfile.TemporaryDirectory(prefix="shipper-bench-") as folder:
+        lanes = {name: Lane(stages, Path(folder)) for name, stages in {"": [], **wanted}.items()}
+        spent, yardsticks = measure(lanes, lines, options.rounds)
+    yard = statistics.median(yardsticks)
+    print(
+        f"yardstick {yard:.2f} us; a chain without stages or redaction {statistics.median(us['whole'] for us in spent['']):.2f} us"
+    )
+    print(f"{'':32}{'itself':>20}{'':24}{'whole':>20}")
+    for name in wanted:
+        own = statistics.median(us[lanes[name].step] for us in spent[name])
+        whole = statistics.median(us["whole"] - bare["whole"] for us, bare in zip(spent[name], spent[""], strict=True))
+        goal = f"{'ok  ' if own / yard <= GOAL else 'OVER'} goal <= {GOAL}"
+        print(f"{name:32}{own:7.2f} us {own / yard:5.2f} yardsticks  {goal:18}{whole:7.2f} us {whole / yard:5.2f} yardsticks")
+
+
+if __name__ == "__main__":
+    main()
