@@ -194,7 +194,8 @@ class TextDecoder(ABC):
             places = list(compress(range(len(heads)), _mask(len(heads), plain))) if plain else range(len(heads))
             plain = sorted([*plain, *(places[row] for row in quick.left)])
         if not plain:
-            return Reading(quick.rows, quick.fields, {}, self._odd(len(heads), (), ()))
+            # Members are the format's own, none of them null: there is nothing for a guard to see.
+            return Reading(quick.rows, quick.fields, {}, self._odd(len(heads), (), ()), marks=frozenset())
         left = self._read_plainly(
             [heads[row] for row in plain], {place: rests[row] for place, row in enumerate(plain) if row in rests}
         )
