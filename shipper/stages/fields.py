@@ -70,7 +70,7 @@ class Operation(ComponentConfig, frozen=True, kw_only=True):
     flatten: list[str] = msgspec.field(default_factory=list)
     """Top-level objects whose members are to stand beside them under dotted names; `*` for all. Arrays stay as they are."""
     max_depth: int | None = None
-    """Levels of members that a record may have. What lies deeper is put, by its path, into `shipper.overflow`, a JSON text."""
+    """Levels of members that a record may have. What lies deeper is put into `shipper.overflow`, an object as a JSON text."""
     max_members: int | None = None
     """Members that a record may have, those in objects counted, objects themselves not. Those over it go to `shipper.overflow`."""
 

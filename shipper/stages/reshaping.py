@@ -10,7 +10,7 @@ RULES
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shipper.stages.members import Members
 
 KEPT = "@timestamp"
+_Path = tuple[str, ...]
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -63,14 +64,17 @@ def flat(members: Members, names: Collection[str]) -> bool:
     return changed
 
 
-def capped(members: Members, depth: int | None, count: int | None) -> Members:
-    """Take out what lies deeper than `depth` levels, and what is over `count` members, objects looked into. Returns it by path."""
-    overflow: Members = {}
+def capped(members: Members, depth: int | None, count: int | None) -> dict[str, Any]:
+    """Take out what lies deeper than `depth` levels, and what is over `count` members, objects looked into.
+
+    Returns what was taken out, in the objects that it was in.
+    """
+    overflow: dict[str, Any] = {}
     if depth is not None:
         for name, value in list(members.items()):
-            _keep(members, name, _shallow(name, value, depth - 1, overflow))
+            _keep(members, name, _shallow((name,), value, depth - 1, overflow))
     if count is not None:
-        _narrow(members, count, "", overflow)
+        _narrow(members, count, (), overflow)
     return overflow
 
 
@@ -94,32 +98,44 @@ def breadth(value: msgspec.Raw) -> int:
     return 1
 
 
-def _shallow(path: str, value: msgspec.Raw, depth: int, overflow: Members) -> msgspec.Raw | None:
+def _shallow(path: _Path, value: msgspec.Raw, depth: int, overflow: dict[str, Any]) -> msgspec.Raw | None:
     """A value without what lies deeper; None where it is put to the overflow itself."""
     if levels(value) <= depth:
         return value
     if depth == 0 or not is_object(value):
-        overflow[path] = value
+        _set_apart(overflow, path, value)
         return None
     inner = members_of(value)
     for name, item in list(inner.items()):
-        _keep(inner, name, _shallow(f"{path}.{name}", item, depth - 1, overflow))
+        _keep(inner, name, _shallow((*path, name), item, depth - 1, overflow))
     return msgspec.Raw(encode(inner)) if inner else None
 
 
-def _narrow(members: Members, room: int, before: str, overflow: Members) -> int:
+def _narrow(members: Members, room: int, before: _Path, overflow: dict[str, Any]) -> int:
     """Take out what there is no room for, in order; returns the room that is left."""
     for name, value in list(members.items()):
         needed = breadth(value)
-        if needed <= room or before + name == KEPT:
+        if needed <= room or (*before, name) == (KEPT,):
             room -= needed
         elif room > 0 and is_object(value):
             inner = members_of(value)
-            room = _narrow(inner, room, f"{before}{name}.", overflow)
+            room = _narrow(inner, room, (*before, name), overflow)
             _keep(members, name, msgspec.Raw(encode(inner)) if inner else None)
         else:
-            overflow[before + name] = members.pop(name)
+            _set_apart(overflow, (*before, name), members.pop(name))
     return room
+
+
+def _set_apart(overflow: dict[str, Any], path: _Path, value: msgspec.Raw) -> None:
+    """Put a value to the others, in the objects that it was in."""
+    *outer, last = path
+    for step in outer:
+        overflow = overflow.setdefault(step, {})
+    if last not in overflow:
+        overflow[last] = value
+        return
+    for name, inner in members_of(value).items():  # what lay too deep in it is there already
+        _set_apart(overflow[last], (name,), inner)
 
 
 def _keep(members: Members, name: str, value: msgspec.Raw | None) -> None:

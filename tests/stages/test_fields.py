@@ -326,7 +326,7 @@ def test_what_is_over_the_caps_is_in_the_document_as_a_text() -> None:
     columns = decoded(fields, [b'{"a":{"b":{"c":1}},"d":2}', b'{"a":1,"b":2,"c":3,"e":4,"f":{"g":5}}', b'{"a":{"b":1}}'])
     fields.process(columns, 0.0)
     assert records_of(columns) == [{"d": 2}, {"a": 1, "b": 2, "c": 3}, {"a": {"b": 1}}]
-    assert columns.flags == {0: ('overflow:{"a.b":{"c":1}}',), 1: ('overflow:{"e":4,"f":{"g":5}}',)}
+    assert columns.flags == {0: ('overflow:{"a":{"b":{"c":1}}}',), 1: ('overflow:{"e":4,"f":{"g":5}}',)}
 
 
 @pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"9" * 5000])

@@ -34,11 +34,11 @@ def together(members: dict[str, msgspec.Raw]) -> dict[str, Any]:
     return found
 
 
-def leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """Paths and values of all that is no object with members."""
+def leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Ways and values of all that is no object with members."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
-            yield from leaves(inner, f"{path}.{name}" if path else name)
+            yield from leaves(inner, (*path, name))
     else:
         yield path, json.dumps(value)
 
@@ -90,15 +90,17 @@ def test_what_is_capped_and_what_overflows_are_the_record_together(
 def test_what_stands_first_in_a_record_is_kept() -> None:
     """In order, objects looked into; the time is never set apart."""
     members = apart({"a": 1, "o": {"b": 2, "c": 3, "p": {"d": 4}}, "e": 5, "@timestamp": "now"})
-    assert together(capped(members, None, 3)) == {"o.p": {"d": 4}, "e": 5}
+    assert together(capped(members, None, 3)) == {"o": {"p": {"d": 4}}, "e": 5}
     assert together(members) == {"a": 1, "o": {"b": 2, "c": 3}, "@timestamp": "now"}
 
 
-def test_what_lies_too_deep_overflows_by_its_path() -> None:
+def test_what_lies_too_deep_overflows_in_the_objects_it_was_in() -> None:
     """An array in which something does, as a whole."""
     members = apart({"a": {"b": {"c": 1}, "d": 2}, "l": [{"x": {"y": 1}}], "s": "x"})
-    assert together(capped(members, 2, None)) == {"a.b": {"c": 1}, "l": [{"x": {"y": 1}}]}
+    assert together(capped(members, 2, None)) == {"a": {"b": {"c": 1}}, "l": [{"x": {"y": 1}}]}
     assert together(members) == {"a": {"d": 2}, "s": "x"}
+    members = apart({"s": "x", "a": {"b": {"c": 1}, "d": 2}})
+    assert together(capped(members, 2, 1)) == {"a": {"b": {"c": 1}, "d": 2}}, "first the deep part, then the rest"
 
 
 @given(records)
@@ -107,7 +109,9 @@ def test_objects_made_flat_have_the_same_values_under_the_same_paths(record: dic
     members = apart(record)
     flat(members, ["*"])
     found = together(members)
-    assert sorted(leaves(found)) == sorted(leaves(record))
+    assert sorted((".".join(way), value) for way, value in leaves(found)) == sorted(
+        (".".join(way), value) for way, value in leaves(record)
+    )
     assert all(not isinstance(value, dict) or not value or name in record for name, value in found.items())
 
 
