@@ -5,6 +5,8 @@ RULES
 - A stage that raises is a bug, not an end: its rows go on without its work, flagged `stage_error`, and the failure is noted once
   a batch. (Rows it had already dropped or held stay so.)
 - What a row's document depends on is in the row, its stream and the horizon; never the time of processing.
+- Stages and routes see documents as they will be: what frames, sources and stages added, the file, the host and the flags are
+  columns where a name of theirs is read, and a record that says the same itself does not get its way.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ import msgspec
 from shipper.decode import timestamp
 from shipper.encode import document, index
 from shipper.model.batch import split_rows
-from shipper.model.columns import OURS
+from shipper.model.columns import OURS, meet
 from shipper.model.errors import MisuseError
+from shipper.model.shown import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,11 +133,18 @@ class Chain:
         self._adds = frozenset((*dating.objects, *(name.partition(".")[0] for name in added)))
         self._ours = OURS.union(dating.objects, dating.adds, *(stage.adds for _, stage in stages))
         self._asked = frozenset(router.reads).union(*(getattr(stage, "reads", ()) for _, stage in stages))
+        self._shown = [self._met(stage.adds) for _, stage in stages]
+        self._extra, self._flags = self._met(dating.adds), self._met(["shipper"]) - {"shipper.tag"}
+        self._place = self._met(["log.file", "host.name"]) - {"log", "host"}
         self._router = router
         self._stamp_fields, self._content_key = tuple(dating.stamp_fields), dating.content_key
         self._timeline = decoder.timeline or dating.timeline or timestamp.Timeline()
         self._extras = _SafeExtras(gate)
         self._tags = _SafeTags(gate)
+
+    def _met(self, added: Sequence[str]) -> frozenset[str]:
+        """Of the columns that are asked for, those that what is added has a say in."""
+        return frozenset(name for name in self._asked if any(meet(name, other) for other in added))
 
     def run(self, batch: Batch, ticket: int, before: float, now: float, lap: Lap = unmeasured) -> Outcome:
         """Process a batch.
@@ -163,8 +173,16 @@ class Chain:
         columns.dropped.update(safe.dropped)
         if extras is not None:
             columns.splice(extras)
+            if self._extra:
+                show(columns, [extras], self._extra)
+        if self._place:
+            show(columns, [document.place(batch.stream)], self._place)
+        if "log.offset" in self._asked:
+            columns.assign("log.offset", columns.starts)
+        self._show_flags(columns)
         lap("date", columns)
         errors = self._run_stages(columns, now, lap)
+        self._show_flags(columns)
         names = self._router.assign(columns)
         for row, held in columns.held.items():
             if held.index is None:
@@ -177,11 +195,15 @@ class Chain:
 
     def _run_stages(self, columns: Columns, now: float, lap: Lap) -> list[tuple[str, str]]:
         errors = []
-        for name, stage in self._stages:
+        for (name, stage), shown in zip(self._stages, self._shown, strict=True):
             before = len(columns.fragments)
+            known = {other: columns.column(other) for other in shown}
             try:
                 stage.process(columns, now)
-                assert all(map(columns.is_splice, columns.fragments[before:])), "a fragment for each row"
+                spliced = columns.fragments[before:]
+                assert all(map(columns.is_splice, spliced)), "a fragment for each row"
+                if shown and spliced:  # but for columns that the stage set itself
+                    show(columns, spliced, [other for other, values in known.items() if columns.column(other) is values])
             except Exception as error:  # a bug in a stage must not stop the log of everybody else
                 errors.append((name, _told(error, getattr(stage, "file", ""))))
                 del columns.fragments[before:]
@@ -189,6 +211,10 @@ class Chain:
                     columns.flags[row] = (*columns.flags.get(row, ()), f"stage_error:{name}")
             lap(name, columns)
         return errors
+
+    def _show_flags(self, columns: Columns) -> None:
+        if self._flags:
+            show(columns, [document.flag_fragments(columns.flags, columns.tags, columns.count)], self._flags, alone=True)
 
     def _date(self, columns: Columns, safe: SafeBatch, before: float) -> Sequence[bytes] | None:
         """Fill in the event times; return the stamps to splice, None where the records have their own, canonical."""

@@ -69,6 +69,11 @@ def common_fragment(path: str | None, host: str, told: Mapping[str, object] | No
     return b'%b},"host":{"name":%b}%b' % (file, json.dumps(host).encode(), more)
 
 
+def place(stream: Stream) -> bytes:
+    """What all documents of a stream share, as a fragment that is whole."""
+    return _LOG_ONLY + b"0" + stream.common
+
+
 class Assembly:
     """What one batch's documents are made of."""
 
@@ -86,7 +91,7 @@ class Assembly:
         self._stamps = stamps
         self._fragments: list[_Piece] = [*columns.fragments]
         if columns.flags or columns.tags is not None:
-            self._fragments.append(_flag_fragments(columns.flags, columns.tags, columns.count))
+            self._fragments.append(flag_fragments(columns.flags, columns.tags, columns.count))
 
     def payload(self, ticket: int) -> Payload:
         """Make the payload of all rows that are neither dropped nor held."""
@@ -194,7 +199,7 @@ class _FlagFragments(dict[tuple[str, tuple[str, ...]], bytes]):
         return self[key]
 
 
-def _flag_fragments(flags: Mapping[int, tuple[str, ...]], tags: Sequence[str] | None, count: int) -> list[bytes]:
+def flag_fragments(flags: Mapping[int, tuple[str, ...]], tags: Sequence[str] | None, count: int) -> list[bytes]:
     """`,"shipper":{...}` of rows with flags or a tag. Few combinations are many rows': each is written once a batch."""
     fragments = [b""] * count if tags is None else list(map(_TagFragments().__getitem__, tags))
     its_tags = repeat("") if tags is None else map(tags.__getitem__, flags)
