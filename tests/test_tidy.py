@@ -37,6 +37,8 @@ NO_COMPONENTS = {
     "edge/output/bulk_files",
     "edge/output/bulk_node",
     "decode/capture",
+    "decode/console_line",
+    "decode/templates",
     "decode/decoder",
     "decode/grok_patterns",
     "decode/matcher",

@@ -162,7 +162,10 @@ class TextDecoder(ABC):
         return None
 
     def further(self, text: bytes) -> Mapping[str, bytes]:
-        """What the further lines of a record say, by member; it is put to the values of its first line, behind a newline."""
+        """What the further lines of a record say, by member.
+
+        It is put behind what the first line says of the message, or of `rest`; elsewhere the first line counts.
+        """
         return {self.rest: text}
 
     def decode(self, batch: SafeBatch) -> Columns:
@@ -257,7 +260,8 @@ class TextDecoder(ABC):
                     changed[name] = list(columns.get(name) or [b""] * count)
                     columns[name] = changed[name]
                 value = changed[name][row]
-                changed[name][row] = b"%b\n%b" % (value, text) if value else text
+                if not value or name in (self.rest, self.members[0].name):
+                    changed[name][row] = b"%b\n%b" % (value, text) if value else text
 
     def _odd(self, count: int, extras: Sequence[bytes], names: Collection[str]) -> set[int]:
         """Rows that have a member where documents have something from us; `names` are those that the lines themselves give."""
