@@ -18,7 +18,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -95,13 +95,13 @@ def enrich(batch):
 class Lane:
     """A chain with these stages."""
 
-    def __init__(self, stages: list[dict[str, Any]], folder: Path) -> None:
+    def __init__(self, stages: list[dict[str, Any]], folder: Path, packs: Sequence[str] = ()) -> None:
         pipeline = folder / "pipeline.yaml"
         (folder / "enrich.py").write_text(FUNCTION)
         wanted = {
             "name": "bench",
             "sources": [{"type": "file", "include": ["/web/a.log"]}],
-            "redact": {"packs": []},
+            "redact": {"packs": list(packs)},
             "stages": stages,
             "route": [{"when": ERRORS, "index": "errors"}, {"index": "app"}],
             "output": {"type": "console"},
