@@ -21,7 +21,7 @@ from shipper.config.fields import FilePath
 from shipper.decode.timestamp import Timeline
 from shipper.edge import log, store
 from shipper.edge.tables import Tables
-from shipper.encode import document
+from shipper.encode import document, ecs
 from shipper.encode.index import Horizon, Route, Router
 from shipper.flow import Parts
 from shipper.intake import Intake
@@ -199,7 +199,9 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     decoders: list[Decoder] = [faults.make(source.decode, reads, tuple(adds), spare) for source in pipeline.sources]
     faults.check()
     guarding = (*(stage for _, stage in stages if hasattr(stage, "guards")), *decoders)
-    gate = make_gate(pipeline, surroundings, {name: pattern for one in guarding for name, pattern in one.guards.items()})
+    guards = {name: pattern for one in guarding for name, pattern in one.guards.items()}
+    renames = pipeline.ecs == "on"
+    gate = make_gate(pipeline, surroundings, {**guards, ecs.GUARD_NAME: ecs.GUARD} if renames else guards)
     log.write("debug", "redaction gate ready", engine=gate.engine, rules=len(gate.rules))
     tell(tables)
     added = tuple(dict.fromkeys(name for source in pipeline.sources for name in getattr(source.component.factory, "adds", ())))
@@ -211,6 +213,7 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
             objects=added,
             adds=tuple(adds),
             timeline=timeline,
+            ecs=renames,
         )
         for source in pipeline.sources
     ]
@@ -227,6 +230,7 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
         lap=surroundings.lap,
         refresh=lambda: tell(tables),
         tables=tables,
+        renamed=ecs.Renaming(()).document if renames else bytes,
     )
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from shipper.decode import timestamp
-from shipper.encode import document, index
+from shipper.encode import document, ecs, index
 from shipper.model.batch import split_rows
 from shipper.model.columns import OURS, meet
 from shipper.model.errors import MisuseError
@@ -66,6 +66,11 @@ class Decoder(Protocol):
         """Reads the times of its records, where they are not the pipeline's: text formats know how theirs are written."""
         ...
 
+    @property
+    def speaks_ecs(self) -> bool:
+        """Whether its rows have ECS names."""
+        ...
+
     def decode(self, batch: SafeBatch) -> Columns:
         """Columns of a batch, with the origin of their rows, and which rows are odd."""
         ...
@@ -90,6 +95,8 @@ class Dating(msgspec.Struct, frozen=True):
     """Key of the hash that `id: content` makes of a record; None: ids are made of the origin."""
     objects: Sequence[str] = ()
     """Members that the source adds, objects in every document."""
+    ecs: bool = False
+    """Whether records get ECS names in their documents, where their decoder does not speak ECS anyway."""
     timeline: timestamp.Timeline | None = None
     """How the pipeline's times are written, where a decoder does not know it better."""
     adds: Sequence[str] = ()
@@ -139,6 +146,7 @@ class Chain:
         self._router = router
         self._stamp_fields, self._content_key = tuple(dating.stamp_fields), dating.content_key
         self._timeline = decoder.timeline or dating.timeline or timestamp.Timeline()
+        self._renaming = ecs.Renaming(self._stamp_fields, self._ours) if dating.ecs and not decoder.speaks_ecs else None
         self._extras = _SafeExtras(gate)
         self._tags = _SafeTags(gate)
 
@@ -188,6 +196,9 @@ class Chain:
             if held.index is None:
                 held.index = names[row].encode()
         lap("route", columns)
+        if self._renaming is not None:
+            self._renaming.rename(columns)
+            lap("ecs", columns)
         assembly = document.Assembly(batch.stream, columns, names, stamps, self._adds)
         payload = assembly.payload(ticket)
         lap("encode", columns)

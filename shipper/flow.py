@@ -72,6 +72,8 @@ class Parts(msgspec.Struct):
     """Looks after lookup tables; called every few seconds."""
     tables: Tables
     """For what is said of them; `refresh` looks after them."""
+    renamed: Callable[[bytes], bytes] = bytes
+    """Gives documents of our own the names that those of records have."""
     wall: Callable[[], float] = time.time
     """Unix seconds, which the horizon follows; all else goes by the loop's monotonic clock."""
 
@@ -396,7 +398,7 @@ class Flow:
             return
         ticket = -self.ledger.number()
         self._generated[ticket] = dict(enumerate(summaries))
-        payload = document.generated(ticket, [(s.index, s.id, s.document()) for s in summaries])
+        payload = document.generated(ticket, [(s.index, s.id, self._parts.renamed(s.document())) for s in summaries])
         payload.durable = self.saving.epoch
         self.outlet.handle(traffic.Queued(payload))
 

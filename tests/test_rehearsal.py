@@ -146,6 +146,24 @@ def test_a_pipeline_says_how_its_times_are_written_and_in_which_zone(site: Site)
     assert found.problems == []
 
 
+def test_documents_have_ecs_names_while_conditions_see_those_of_the_record(site: Site) -> None:
+    """Routes, stages, an index made of a field; the time that was read is told once."""
+    given = RECORD.replace('"n":1', '"service":"api","duration_ms":1.5')
+    fields = {
+        "log.level": "ERROR", "service.name": "api", "event.duration": 1_500_000, "message": "a", "client.geo.city_name": "London",
+        "@timestamp": "2026-02-05T14:30:45Z",
+    }  # fmt: skip
+    test = {"name": "t", "given": [given], "expect": [{"index": "app-errors-api-2026.02.05", "fields": fields}]}
+    route = [{"when": {"level": "error"}, "index": "app-errors-{service}"}, {"index": "app"}]
+    pipeline = pipeline_of(site, tests=[test], ecs="on", route=route)
+    assert [result.problems for result in rehearsal.run_tests(pipeline, os.environ)] == [[]]
+    told = explanation.explain(pipeline, given.encode(), 0, os.environ)
+    assert '"timestamp"' not in told.partition("  ecs ")[2]
+    assert re.search(r'^  ecs +now \{"log.level":"ERROR"', told, re.MULTILINE)
+    summary = rehearsal.make(pipeline, os.environ).renamed(b'{"message":"throttled 5 records","service":"api"}')
+    assert json.loads(summary) == {"message": "throttled 5 records", "service.name": "api"}
+
+
 def test_each_test_begins_with_nothing_seen_before(site: Site) -> None:
     """What a throttle counted in one test does not reach the next."""
     test = {"name": "t", "given": [RECORD] * 2, "expect": [{"index": "app-errors-2026.02.05"}] * 2}

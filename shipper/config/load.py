@@ -76,6 +76,7 @@ class _Reader:
             tests=tests,
             id=top.id,
             timestamp=top.timestamp if isinstance(top.timestamp, Stamps) else Stamps(fields=top.timestamp),
+            ecs=top.ecs,
             max_record=top.max_record,
         )
 

@@ -71,6 +71,7 @@ sources:
         self._decoders: list[Decoder] = [
             _made(number, component, reads, adds, spare) for number, component in enumerate(config.of)
         ]
+        self.speaks_ecs = all(decoder.speaks_ecs for decoder in self._decoders)
         self._why = f"not {' or '.join(names)}"
         self._clashing = frozenset((*RESERVED, *(name.partition(".")[0] for name in adds)))
 

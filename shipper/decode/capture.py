@@ -51,6 +51,8 @@ class Expression(NamedTuple):
 class CapturingDecoder(TextDecoder):
     """Base of the two."""
 
+    speaks_ecs = False  # fields are named by the user
+
     def __init__(
         self,
         expressions: Sequence[Expression],

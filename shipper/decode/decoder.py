@@ -58,6 +58,11 @@ class Decoder(Protocol):
         ...
 
     @property
+    def speaks_ecs(self) -> bool:
+        """Whether its rows have names of ECS; else `ecs: on` gives them some."""
+        ...
+
+    @property
     def guards(self) -> Mapping[str, bytes]:
         """Patterns the gate looks for on its way; those that fired in a block are named in `SafeBatch.marks`."""
         ...

@@ -65,6 +65,7 @@ class Json:
         index takes a field as an object or as text, not both. Costs some microseconds for each such text."""
 
     timeline = None
+    speaks_ecs = False
 
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """`reads` are the fields wanted as columns, `adds` the members that stages and frames splice (`client.geo`).

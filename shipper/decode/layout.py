@@ -134,6 +134,7 @@ class TextDecoder(ABC):
 
     members: Sequence[Member]
     timeline: Timeline | None = None
+    speaks_ecs = True
     guards: Mapping[str, bytes] = {}
     rest: ClassVar[str] = "message"
     """The member that takes the further lines of a record."""

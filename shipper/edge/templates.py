@@ -10,7 +10,7 @@ The official client does the talking; it is imported here and nowhere else (+30 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from shipper.model.errors import HostError
@@ -24,27 +24,52 @@ _KEYWORD = {"type": "keyword", "ignore_above": 1024}
 ALIASES = {"log.level": "level", "trace.id": "trace_id", "span.id": "span_id", "http.request.id": "request_id"}
 """ECS name -> the field of our records that it is an alias of. Only below objects that records do not write as plain values:
 an alias `service.name` would make Elasticsearch refuse every record with a text in `service`."""
+_TEXT = {"type": "text"}
+_NUMBER = {"type": "long", "ignore_malformed": True}
+_ADDRESS = {"type": "ip", "ignore_malformed": True}
+OWN: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("level", "service", "environment", "version", "trace_id", "span_id"), _KEYWORD),
+    **dict.fromkeys(("user_id", "request_id", "error_type"), _KEYWORD),
+    "duration_ms": {"type": "double"},
+}
+"""Fields that records mostly have, by their own names."""
+ECS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("log.level", "log.logger", "log.origin.function", "log.origin.file.name"), _KEYWORD),
+    **dict.fromkeys(("service.name", "service.environment", "service.version", "event.action", "host.hostname"), _KEYWORD),
+    **dict.fromkeys(("trace.id", "span.id", "transaction.id", "user.id", "user.name", "user_agent.original"), _KEYWORD),
+    **dict.fromkeys(("http.request.id", "http.request.method", "http.request.referrer", "url.original", "url.path"), _KEYWORD),
+    **dict.fromkeys(("error.type", "error.code", "process.name", "process.thread.name"), _KEYWORD),
+    **dict.fromkeys(("error.message", "error.stack_trace"), _TEXT),
+    **dict.fromkeys(("log.origin.file.line", "http.response.status_code", "event.duration", "process.pid"), _NUMBER),
+    "client.ip": _ADDRESS,
+}
+"""Fields of ECS that text formats write, and records with `ecs: on`. What is no number or address keeps its document all the same."""
 PRIORITY = 200
 """Above the templates that Elasticsearch brings itself (100 for `logs-*-*`)."""
 
 
-def mapping(targets: list[str], address_fields: list[str]) -> dict[str, Any]:
-    """The mapping. `targets` are the objects that `geoip` stages splice, `address_fields` the fields they read."""
+def mapping(targets: list[str], address_fields: list[str], names: Literal["own", "both", "ecs"] = "own") -> dict[str, Any]:
+    """The mapping. `targets` are the objects that `geoip` stages splice, `address_fields` the fields they read.
+
+    `names` are those that records have: their own, which aliases give ECS names, those of ECS, or both, each in its records: then
+    there are no aliases, as Elasticsearch takes no document that writes one.
+    """
     properties: dict[str, Any] = {
         "@timestamp": {"type": "date"},
         "message": {"type": "text"},
         "log": {"properties": {"offset": {"type": "long"}, "file": {"properties": {"path": _KEYWORD}}}},
         "host": {"properties": {"name": _KEYWORD}},
         "shipper": {"properties": {"flags": _KEYWORD, "redacted": _KEYWORD, "parse_error": _KEYWORD, "timestamp": _KEYWORD}},
-        "duration_ms": {"type": "double"},
     }
-    for field in ("level", "service", "environment", "version", "trace_id", "span_id", "user_id", "request_id", "error_type"):
-        properties[field] = _KEYWORD
-    for field in address_fields:
-        _at(properties, field, {"type": "ip", "ignore_malformed": True})
+    properties |= OWN if names != "ecs" else {}
+    for field in address_fields:  # with ECS names, too: they keep theirs where the stage adds `client.ip`
+        _at(properties, field, _ADDRESS)
+    if names != "own":
+        for field, kind in ECS.items():
+            _at(properties, field, kind)
     for target in targets:
         _at(properties, target, _place())
-    for alias, path in ALIASES.items():
+    for alias, path in ALIASES.items() if names == "own" else ():
         _at(properties, alias, {"type": "alias", "path": path})
     return {"dynamic_templates": [_STRINGS], "date_detection": False, "properties": properties}
 
@@ -61,7 +86,7 @@ def _place() -> dict[str, Any]:
     network = {"number": {"type": "long"}, "organization": {"properties": {"name": _KEYWORD}}}
     return {
         "properties": {
-            "ip": {"type": "ip"},
+            "ip": _ADDRESS,
             "address_class": _KEYWORD,
             "geo": {"properties": geo},
             "as": {"properties": network},
@@ -88,7 +113,12 @@ def documents(pipeline: Pipeline) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(kind, name, body) of everything to put, in order; kind is `component` or `index`."""
     stages = [stage.config for stage in pipeline.stages if stage.type == "geoip"]
     settings = {"index": {"codec": "best_compression", "mapping": {"total_fields": {"limit": 2000}}}}
-    body = mapping([stage.target for stage in stages], [stage.field for stage in stages])
+    names: Literal["own", "both", "ecs"] = "own"
+    if pipeline.ecs == "on":
+        names = "ecs"
+    elif any(source.decode.type != "json" for source in pipeline.sources):
+        names = "both"
+    body = mapping([stage.target for stage in stages], [stage.field for stage in stages], names)
     component = f"shipper-{pipeline.name}"
     meta = {"managed_by": "shipper", "pipeline": pipeline.name}
     yield "component", component, {"template": {"settings": settings, "mappings": body}, "_meta": meta}

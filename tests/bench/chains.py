@@ -1,4 +1,5 @@
 """What the full chain costs a record with each frame, on the same records: intake, gate with all packs, geoip, throttle, documents.
+And what settings add to it: `ecs: on`, and `auto` of several formats.
 
     python -m tests.bench.chains [--records 100000]
 
@@ -16,7 +17,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from itertools import islice
+from operator import sub
 from pathlib import Path
+
+import orjson
 
 from shipper import assembly
 from shipper.config.find import find
@@ -42,16 +46,24 @@ def cri(record: bytes) -> bytes:
 
 
 FRAMES: dict[str, Callable[[bytes], bytes]] = {"lines": bytes, "docker": docker, "cri": cri, "multiline": bytes}
+SETTINGS = {
+    "ecs: on": ("    decode: json", "    decode: json\necs: on"),
+    "auto": ("    decode: json", "    decode: {auto: [json, syslog, klog]}"),
+    "zone": ("    decode: json", "    decode: json\ntimestamp: {layouts: ['%Y-%m-%dT%H:%M:%S.%fZ'], zone: Europe/Berlin}"),
+}
+"""What is changed in the pipeline of `lines`: a text, and what it becomes."""
 
 
 class Lane:
-    """One frame with a chain of its own, and its bytes."""
+    """One frame, or one setting, with a chain of its own, and its bytes."""
 
-    def __init__(self, frame: str, records: list[bytes], folder: Path) -> None:
-        databases, pipeline = packaged_databases(), folder / f"{frame}.yaml"
+    def __init__(self, name: str, records: list[bytes], folder: Path) -> None:
+        frame = name if name in FRAMES else "lines"
+        databases, pipeline = packaged_databases(), folder / f"{name.replace(': ', '-')}.yaml"
         text = PIPELINE.format(file="/x", city=databases.city, asn=databases.asn, url="http://127.0.0.1:1", compression="none")
         wanted = "{multiline: python}" if frame == "multiline" else frame
-        pipeline.write_text(text.replace("    decode: json", f"    frame: {wanted}\n    decode: json"))
+        text = text.replace("    decode: json", f"    frame: {wanted}\n    decode: json")
+        pipeline.write_text(text.replace(*SETTINGS[name]) if name in SETTINGS else text)
         env = {**os.environ, "SHIPPER_STATE": str(folder)}
         parts = assembly.make_parts(
             assembly.read_pipeline(str(pipeline), env), assembly.Surroundings(env, "h", bytes(32)), Horizon(1.8e9)
@@ -75,6 +87,14 @@ class Lane:
         return (time.process_time() - began) / rows * 1e6
 
 
+def yardstick(records: list[bytes]) -> float:
+    """Microseconds of CPU a record for `orjson.loads` and `dumps`."""
+    began = time.process_time()
+    for record in records:
+        orjson.dumps(orjson.loads(record))
+    return (time.process_time() - began) / len(records) * 1e6
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description="the full chain by frame")
@@ -89,18 +109,23 @@ def main() -> None:
     with file.open("rb") as lines:
         records = [line.rstrip(b"\n") for line in islice(lines, options.records)]
     with tempfile.TemporaryDirectory(prefix="shipper-bench-") as folder:
-        lanes = {frame: Lane(frame, records, Path(folder)) for frame in FRAMES}
-        spent: dict[str, list[float]] = {frame: [] for frame in FRAMES}
+        lanes = {name: Lane(name, records, Path(folder)) for name in (*FRAMES, *SETTINGS)}
+        spent: dict[str, list[float]] = {name: [] for name in lanes}
+        yardsticks: list[float] = []
         for number in range(ROUNDS + 1):
-            for frame, lane in lanes.items():
+            yardsticks.append(yardstick(records))
+            for name, lane in lanes.items():
                 us = lane.run()
                 if number:  # the first round warms caches and compiles rules
-                    spent[frame].append(us)
+                    spent[name].append(us)
     base = statistics.median(spent["lines"])
-    for frame, found in spent.items():
-        ratio = statistics.median(found) / base
-        goal = "" if frame == "lines" else f"{'ok  ' if ratio <= GOAL else 'OVER'} goal <= {GOAL}"
-        print(f"full chain, {frame:12} {statistics.median(found):6.2f} us a record  {ratio:5.2f} x lines   {goal}".rstrip())
+    for name in FRAMES:
+        us = statistics.median(spent[name])
+        goal = "" if name == "lines" else f"{'ok  ' if us / base <= GOAL else 'OVER'} goal <= {GOAL}"
+        print(f"full chain, {name:12} {us:6.2f} us a record  {us / base:5.2f} x lines   {goal}".rstrip())
+    for name in SETTINGS:
+        added = statistics.median(map(sub, spent[name], spent["lines"]))
+        print(f"  {name:20} adds {added:6.2f} us a record  {added / statistics.median(yardsticks):5.2f} yardsticks")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ WRONG = {
 p.yaml:4:1: `outputs` is not known here
     outputs: console
     ^^^^^^^
-    did you mean `output`? allowed: sources, redact, stages, route, output, tests, name, id, timestamp, max_record""",
+    did you mean `output`? allowed: sources, redact, stages, route, output, tests, name, id, timestamp, ecs, max_record""",
     ),
     "a key of the agent": (
         MINIMAL + "state_dir: /x\n",
@@ -38,7 +38,7 @@ p.yaml:4:1: `state_dir` is a setting of the agent
 p.yaml:1:1: `x` is not known here
     x: 1
     ^
-    allowed: sources, redact, stages, route, output, tests, name, id, timestamp, max_record
+    allowed: sources, redact, stages, route, output, tests, name, id, timestamp, ecs, max_record
 p.yaml:1:1: `name` is missing
     x: 1
     ^

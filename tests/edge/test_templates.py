@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from shipper.edge import templates
+from shipper.encode.ecs import TABLE
 from tests.kit.site import ROOT, Site, shipper
 
 GEOIP = ROOT / "shipper/data/geoip/GeoLite2-City-Test.mmdb"
@@ -165,3 +166,30 @@ def test_mapping_never_puts_an_object_where_a_record_has_a_plain_value() -> None
     assert found["client"]["properties"]["address"]["type"] == found["peer"]["type"] == "ip"
     assert "geo" in found["client"]["properties"] and "geo" in found["source"]["properties"]
     assert found["service"]["type"] == "keyword"
+
+
+def types(properties: dict[str, Any], before: str = "") -> dict[str, str]:
+    """Field types by dotted name."""
+    found: dict[str, str] = {}
+    for name, what in properties.items():
+        found |= types(what["properties"], f"{before}{name}.") if "properties" in what else {f"{before}{name}": what["type"]}
+    return found
+
+
+def test_every_name_that_records_get_has_a_type_and_no_alias_stands_in_its_way() -> None:
+    """Elasticsearch takes no document that writes a field which is an alias."""
+    found = types(templates.mapping(["client"], ["client_ip"], "ecs")["properties"])
+    assert {new for choices in TABLE.values() for new in choices} <= found.keys()
+    assert "alias" not in found.values()
+    assert found["event.duration"] == "long" and found["client.ip"] == "ip"
+    assert not found.keys() & templates.OWN.keys()
+
+
+@pytest.mark.parametrize(("decode", "aliases"), [("json", True), ("klog", False), ({"auto": ["json", "klog"]}, False)])
+def test_there_are_aliases_only_where_all_records_have_their_own_names(site: Site, decode: Any, aliases: bool) -> None:
+    """Formats of text write `log.level` themselves."""
+    site.configure(sources=[{"type": "file", "include": ["/a"], "decode": decode}])
+    body = json.loads(shipper("setup", "--print", site.pipeline).out.split("PUT ")[1].split("\n", 1)[1])
+    found = types(body["template"]["mappings"]["properties"])
+    assert (found["log.level"] == "alias") == aliases
+    assert found["level"] == "keyword"
