@@ -50,6 +50,7 @@ bench: $(STAMP) ## speed and memory against the yardstick, frames, stages, and i
 	$(BIN)/python -m tests.bench.bench
 	$(BIN)/python -m tests.bench.frames
 	$(BIN)/python -m tests.bench.chains
+	$(BIN)/python -m tests.bench.whole
 	$(BIN)/python -m tests.bench.stages
 	$(BIN)/python -m tests.bench.ablation
 	$(BIN)/python -m tests.bench.idle

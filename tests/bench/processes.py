@@ -100,6 +100,7 @@ name: bench
 sources:
   - type: file
     include: [{file}]
+    frame: {frame}
     decode: json
 redact:
   packs: [secrets, pii]
@@ -127,14 +128,17 @@ class Agent:
         self._databases = databases
         self._runs = 0
 
-    def ship(self, file: Path, to: Sink, compression: str = "none", *, steps: bool = False) -> tuple[Cost, dict[str, Any]]:
+    def ship(
+        self, file: Path, to: Sink, compression: str = "none", *, steps: bool = False, frame: str = "lines"
+    ) -> tuple[Cost, dict[str, Any]]:
         """Ship a file; return what it cost and the agent's own account. Raises BenchError when it fails."""
         self._runs += 1
         folder = self._folder / f"run-{self._runs}"
         folder.mkdir(parents=True)
         pipeline = folder / "bench.yaml"
         city, asn = self._databases.city.resolve(), self._databases.asn.resolve()
-        pipeline.write_text(PIPELINE.format(file=file.resolve(), city=city, asn=asn, url=to.url, compression=compression))
+        text = PIPELINE.format(file=file.resolve(), frame=frame, city=city, asn=asn, url=to.url, compression=compression)
+        pipeline.write_text(text)
         # Compiled rules are kept where the agent's own state is: there they are warm; the progress of each run is its own.
         environment = {"SHIPPER_STATE": str(self._folder / "warm"), "SHIPPER_PROFILE_STEPS": "1" if steps else ""}
         command = [*agent_command(), "run", "--once", "--json", "--state", str(folder / "state"), str(pipeline)]
