@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from shipper.chain import Chain, Dating, Lap, redacted, unmeasured
 from shipper.config import load
@@ -196,7 +197,8 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
     asked = [*router.reads, *(name for _, stage in stages for name in stage.reads)]
     spare = [name for name in stamp_fields[1:] if name not in asked]
     reads = [*stamp_fields, *asked]
-    decoders: list[Decoder] = [faults.make(source.decode, reads, tuple(adds), spare) for source in pipeline.sources]
+    decodes = [_zoned(source.decode, pipeline.timestamp) for source in pipeline.sources]
+    decoders: list[Decoder] = [faults.make(decode, reads, tuple(adds), spare) for decode in decodes]
     faults.check()
     guarding = (*(stage for _, stage in stages if hasattr(stage, "guards")), *decoders)
     guards = {name: pattern for one in guarding for name, pattern in one.guards.items()}
@@ -237,6 +239,16 @@ def make_parts(pipeline: Pipeline, surroundings: Surroundings, horizon: Horizon)
 def _timeline(stamps: Stamps) -> Timeline | None:
     """What reads times as the pipeline says; None where it says nothing."""
     return None if stamps.is_plain else Timeline(stamps.layouts, stamps.zone, stamps.fold)
+
+
+def _zoned(decode: Component, stamps: Stamps) -> Component:
+    """A decoder, in the pipeline's zone where its settings say none; but its times are the pipeline's layouts', if it has none itself."""
+    config = decode.config
+    if hasattr(config, "of"):
+        config = replace(config, of=[_zoned(one, stamps) for one in config.of])
+    elif getattr(config, "zone", "") is None and (not stamps.layouts or getattr(config, "layouts", True)):
+        config = replace(config, zone=stamps.zone, fold=stamps.fold if config.fold == "auto" else config.fold)
+    return replace(decode, config=config)
 
 
 def _in_each_others_way(components: Sequence[Component], stages: Sequence[Any]) -> list[Fault]:

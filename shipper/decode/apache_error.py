@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from shipper.config.fields import ComponentConfig
 from shipper.decode.layout import Lines, Member, Parsed, TextDecoder
 from shipper.decode.timestamp import Timeline
-from shipper.model.localtime import Timezone
+from shipper.model.localtime import Timezone  # noqa: TC001  msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,8 +48,9 @@ class ApacheError(TextDecoder):
     class Config(ComponentConfig):
         """Settings of apache_error."""
 
-        zone: Timezone = Timezone("UTC")
-        """Zone of the times, such as `Europe/Berlin`: Apache writes local time."""
+        zone: Timezone | None = None
+        """Zone of the times, such as `Europe/Berlin`: Apache writes local time.
+        Left out: that of the pipeline's `timestamp`, or UTC."""
         fold: Literal["auto", "first", "second"] = "auto"
         """Which is meant by a time that comes twice, as the clock goes back; see `timestamp`."""
 
@@ -77,7 +78,7 @@ sources:
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """See `decoder.py` for the arguments."""
         super().__init__(config, reads, adds, spare)
-        self.timeline = Timeline(_LAYOUTS, config.zone, config.fold)
+        self.timeline = Timeline(_LAYOUTS, config.zone or "UTC", config.fold)
 
     def parse(self, lines: Sequence[bytes]) -> Parsed:
         """Find the parts of all lines at once."""

@@ -27,7 +27,7 @@ from shipper.decode.percent_format import MESSAGE, NUMBERS, read_format
 from shipper.decode.timestamp import Timeline
 from shipper.decode.traces import traced
 from shipper.model.errors import ComponentError
-from shipper.model.localtime import Timezone
+from shipper.model.localtime import Timezone  # noqa: TC001  msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -58,8 +58,9 @@ class Asctime(TextDecoder):
         """The format, in `%` style; `%(levelname)s:%(name)s:%(message)s` is that of `basicConfig()`."""
         datefmt: str | None = None
         """The format of `asctime`, such as `%Y-%m-%dT%H:%M:%S%z`, where the program has set one."""
-        zone: Timezone = Timezone("UTC")
-        """The zone of the program's clock, such as `Europe/Berlin`: `asctime` is local time, and does not say which."""
+        zone: Timezone | None = None
+        """The zone of the program's clock, such as `Europe/Berlin`: `asctime` is local time, and does not say which.
+        Left out: that of the pipeline's `timestamp`, or UTC."""
         fold: Literal["auto", "first", "second"] = "auto"
         """Which one a time is that comes twice, as the clock goes back: `auto` is told by the records before it."""
 
@@ -81,7 +82,7 @@ sources:
         self.members = (Member(MESSAGE), *kinds, *map(Member, more))
         super().__init__(config, reads, adds, spare)
         try:
-            self.timeline = Timeline(self._format.time_layouts, config.zone, config.fold)
+            self.timeline = Timeline(self._format.time_layouts, config.zone or "UTC", config.fold)
         except ValueError as error:
             raise ComponentError(str(error), "datefmt", "such as %Y-%m-%d %H:%M:%S") from error
         self._line, self._head = self._format.line(), self._format.head()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from shipper.config.fields import ComponentConfig
 from shipper.decode.layout import Lines, Member, Parsed, TextDecoder
 from shipper.decode.timestamp import Timeline
-from shipper.model.localtime import Timezone
+from shipper.model.localtime import Timezone  # noqa: TC001  msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +38,9 @@ class Klog(TextDecoder):
     class Config(ComponentConfig):
         """Settings of klog."""
 
-        zone: Timezone = Timezone("UTC")
-        """Zone of the times, such as `Europe/Berlin`: klog writes local time. Containers mostly have UTC."""
+        zone: Timezone | None = None
+        """Zone of the times, such as `Europe/Berlin`: klog writes local time. Containers mostly have UTC.
+        Left out: that of the pipeline's `timestamp`, or UTC."""
         fold: Literal["auto", "first", "second"] = "auto"
         """Which is meant by a time that comes twice, as the clock goes back; see `timestamp`."""
 
@@ -57,7 +58,7 @@ class Klog(TextDecoder):
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """See `decoder.py` for the arguments."""
         super().__init__(config, reads, adds, spare)
-        self.timeline = Timeline(_LAYOUTS, config.zone, config.fold)
+        self.timeline = Timeline(_LAYOUTS, config.zone or "UTC", config.fold)
 
     def parse(self, lines: Sequence[bytes]) -> Parsed:
         """Find the parts of all lines at once."""

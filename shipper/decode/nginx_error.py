@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from shipper.config.fields import ComponentConfig
 from shipper.decode.layout import Lines, Member, Parsed, TextDecoder
 from shipper.decode.timestamp import Timeline
-from shipper.model.localtime import Timezone
+from shipper.model.localtime import Timezone  # noqa: TC001  msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +57,9 @@ class NginxError(TextDecoder):
     class Config(ComponentConfig):
         """Settings of nginx_error."""
 
-        zone: Timezone = Timezone("UTC")
-        """Zone of the times, such as `Europe/Berlin`: nginx writes local time."""
+        zone: Timezone | None = None
+        """Zone of the times, such as `Europe/Berlin`: nginx writes local time.
+        Left out: that of the pipeline's `timestamp`, or UTC."""
         fold: Literal["auto", "first", "second"] = "auto"
         """Which is meant by a time that comes twice, as the clock goes back; see `timestamp`."""
 
@@ -82,7 +83,7 @@ sources:
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """See `decoder.py` for the arguments."""
         super().__init__(config, reads, adds, spare)
-        self.timeline = Timeline(["%Y/%m/%d %H:%M:%S"], config.zone, config.fold)
+        self.timeline = Timeline(["%Y/%m/%d %H:%M:%S"], config.zone or "UTC", config.fold)
 
     def parse(self, lines: Sequence[bytes]) -> Parsed:
         """Find the headers of all lines at once."""

@@ -32,7 +32,7 @@ from shipper.decode.templates import Templates
 from shipper.decode.timestamp import Timeline
 from shipper.decode.traces import raised
 from shipper.model.errors import ComponentError
-from shipper.model.localtime import Timezone
+from shipper.model.localtime import Timezone  # noqa: TC001  msgspec reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,8 +57,9 @@ class StructlogConsole(TextDecoder):
 
         pad_event: int = 30
         """How wide the event is padded: `pad_event_to` of the renderer; 0 for not at all."""
-        zone: Timezone = Timezone("UTC")
-        """The zone of times that say none; structlog's own are UTC, unless `TimeStamper(utc=False)` made them."""
+        zone: Timezone | None = None
+        """The zone of times that say none; structlog's own are UTC, unless `TimeStamper(utc=False)` made them.
+        Left out: that of the pipeline's `timestamp`, or UTC."""
         fold: Literal["auto", "first", "second"] = "auto"
         """Which one a time is that comes twice, as the clock goes back: `auto` is told by the records before it."""
 
@@ -80,7 +81,7 @@ sources:
             raise ComponentError(
                 "the event is padded to between 0 and 1000 characters", "pad_event", "the renderer's default is 30"
             )
-        self.timeline = Timeline(zone=config.zone, fold=config.fold)
+        self.timeline = Timeline(zone=config.zone or "UTC", fold=config.fold)
         self._pad = config.pad_event
         self._outer = frozenset(part for member in self.members for part in (member.name, member.name.partition(".")[0]))
         self._whole: dict[int, Templates] = {}

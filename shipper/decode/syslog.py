@@ -23,7 +23,7 @@ import msgspec
 from shipper.config.fields import ComponentConfig
 from shipper.decode.layout import Lines, Member, Parsed, TextDecoder
 from shipper.decode.timestamp import Timeline
-from shipper.model.localtime import Timezone
+from shipper.model.localtime import Timezone  # noqa: TC001  msgspec reads the annotations
 from shipper.model.syslog import FRACTION_DIGITS, PRIORITY_FIELDS, Reader, decoded, structured_data
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ class Syslog(TextDecoder):
     class Config(ComponentConfig):
         """Settings of syslog."""
 
-        zone: Timezone = Timezone("UTC")
-        """Zone of times that have none, such as `Europe/Berlin`: RFC 3164 is in local time."""
+        zone: Timezone | None = None
+        """Zone of times that have none, such as `Europe/Berlin`: RFC 3164 is in local time.
+        Left out: that of the pipeline's `timestamp`, or UTC."""
         fold: Literal["auto", "first", "second"] = "auto"
         """Which is meant by a time that comes twice, as the clock goes back; see `timestamp`."""
 
@@ -106,7 +107,7 @@ class Syslog(TextDecoder):
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """See `decoder.py` for the arguments."""
         super().__init__(config, reads, adds, spare)
-        self.timeline: Timeline = Timeline(_LAYOUTS, config.zone, config.fold)
+        self.timeline: Timeline = Timeline(_LAYOUTS, config.zone or "UTC", config.fold)
         self._stamps = _Stamps(self.timeline)
         self._data = _Data()
         self._reader = Reader(times=_AsWritten(self._stamps))

@@ -36,6 +36,7 @@ def show(columns: Columns, pieces: Sequence[Sequence[bytes] | bytes], names: Ite
     lists = [[piece] * columns.count if isinstance(piece, bytes) else piece for piece in pieces]
     records = list(map(_Records().__getitem__, map(b"".join, zip(*lists, strict=True))))
     for name in names:
+        columns.beside.add(name)
         ours = [_reach(record, name) for record in records]
         if alone:
             columns.assign(name, ours)
