@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict, deque
-from itertools import repeat
+from itertools import compress, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,28 +29,46 @@ _OF_A_KIND_MAX, _ALL_MAX, _NEW_MAX, _WORTH_MIN = 4, 256, 8, 4
 class Template:
     """What lines of one kind have in common."""
 
-    def __init__(self, line: bytes, row: bytes, told: Mapping[str, str]) -> None:
-        """Take an expression with a group for each value, a row to be filled with the groups by `%`, and members that are known."""
-        self.told = told
+    def __init__(self, line: bytes, row: bytes, told: Mapping[str, str], time: int | None = None) -> None:
+        """Take what a template is made of.
+
+        Args:
+            line: an expression with a group for each value, with newlines nowhere.
+            row: a row to be filled with the groups by `%`.
+            told: members that are known.
+            time: the group that is the time, from 0 on, where one is.
+        """
+        self.told, self.time = told, time
         self._row = row
         self._all = re.compile(b"^%b$" % line, re.MULTILINE)
         self._some = re.compile(b"^(?:%b|(.+))$" % line, re.MULTILINE)
         self._is_mixed = False
         """Whether lines did not fit the last time: then one does not try whether all do."""
 
-    def rows(self, lines: Sequence[bytes]) -> Iterable[bytes | None]:
-        """A row for each of some lines, of which none is empty; None for those that do not fit."""
+    def match(self, lines: Sequence[bytes]) -> tuple[list[Any], list[bool]]:
+        """The groups of those that fit among some lines, of which none is empty; and which do, an empty list for all."""
         text = b"\n".join(lines)
         if not self._is_mixed:
             found = self._all.findall(text)
             if len(found) == len(lines):
-                return map(self._row.__mod__, found) if self._all.groups else repeat(self._row % (), len(lines))
+                return (found if self._all.groups else [()] * len(lines)), []
+        found = self._some.findall(text)
         if not self._all.groups:
-            return [None if rest else self._row % () for rest in self._some.findall(text)]
-        groups = self._some.findall(text)
-        rows = [None if rest else self._row % tuple(values) for *values, rest in groups]
-        self._is_mixed = None in rows
-        return rows
+            fits = [not rest for rest in found]
+            return [()] * sum(fits), fits
+        fits = [not groups[-1] for groups in found]
+        self._is_mixed = not all(fits)
+        return [groups[:-1] for groups in compress(found, fits)], fits
+
+    def rows(self, groups: Sequence[Any]) -> Iterable[bytes]:
+        """Rows of lines that were matched."""
+        return map(self._row.__mod__, groups)
+
+    def times(self, groups: Sequence[Any]) -> Iterable[bytes]:
+        """Their times, where the template has them."""
+        if self.time is None:
+            return ()
+        return groups if self._all.groups == 1 and groups and isinstance(groups[0], bytes) else map(itemgetter(self.time), groups)
 
 
 class Filled:
@@ -59,18 +77,19 @@ class Filled:
     def __init__(self, count: int) -> None:
         self.rows: list[bytes | None] = [None] * count
         """None for lines that are left."""
+        self.times: list[bytes] = [b""] * count
+        """Where templates have them."""
         self._parts: list[tuple[Sequence[int], Template]] = []
 
     def fill(self, lines: Sequence[bytes], places: Sequence[int], template: Template) -> Sequence[int]:
         """Fill in what a template takes of some lines; returns the places of the others."""
-        some = itemgetter(*places)(lines) if len(places) > 1 else (lines[places[0]],)
-        rows = template.rows(some)
+        groups, fits = template.match(itemgetter(*places)(lines) if len(places) > 1 else (lines[places[0]],))
         left: Sequence[int] = ()
-        if isinstance(rows, list):
-            left = [place for place, row in zip(places, rows, strict=True) if row is None]
-            places = [place for place, row in zip(places, rows, strict=True) if row is not None]
-            rows = filter(None, rows)
-        deque(map(self.rows.__setitem__, places, rows), 0)
+        if fits:
+            left = [place for place, does in zip(places, fits, strict=True) if not does]
+            places = list(compress(places, fits))
+        deque(map(self.rows.__setitem__, places, template.rows(groups)), 0)
+        deque(map(self.times.__setitem__, places, template.times(groups)), 0)
         self._parts.append((places, template))
         return left
 
