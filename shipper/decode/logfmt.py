@@ -140,9 +140,7 @@ sources:
         if b" ".join(pair.token for pair in pairs) != line:
             return None
         groups = [role for pair in pairs if (role := _ROLES.get(pair.key)) or pair.has_value]
-        return Template(
-            b" ".join(patterns), b"{%b" % b"".join(pieces).lstrip(b","), {}, groups.index(STAMP) if STAMP in roles else None
-        )
+        return Template(b" ".join(patterns), b"{%b" % _without_comma(pieces), {}, groups.index(STAMP) if STAMP in roles else None)
 
     def _is_usual(self, key: str) -> bool:
         if key in self._ours or self._clashes(key):
@@ -224,13 +222,19 @@ def _simple(pair: Pair, role: str | None) -> tuple[bytes, bytes] | None:
     value = pair.token.partition(b"=")[2]
     name = orjson.dumps(role or pair.key).replace(b"%", b"%%")
     if role is None and not pair.has_value:
-        return re.escape(pair.token), b",%b:%b" % (name, pair.value)
+        return re.escape(pair.token), b"%b:%b," % (name, pair.value)
     bare = _BARE if role is None else _BARE_TEXT
     quoted = _QUOTED if role != "log.level" else _QUOTED.replace(b"]*+", b"]++")
     for expression, filled in ((b"(%b)" % _NUMBER, b"%b"), (bare, b'"%b"'), (quoted, b'"%b"')):
         if (role is None or filled != b"%b") and re.fullmatch(expression + b"\n", value + b"\n"):
-            return begin + expression, b"%.0b" if role == STAMP else b",%b:%b" % (name, filled)
+            return begin + expression, b"%.0b" if role == STAMP else b"%b:%b," % (name, filled)
     return None
+
+
+def _without_comma(pieces: Sequence[bytes]) -> bytes:
+    """Pieces of a row; the comma goes from behind the last one that is no time."""
+    last = max(at for at, piece in enumerate(pieces) if piece.endswith(b","))
+    return b"".join([*pieces[:last], pieces[last][:-1], *pieces[last + 1 :]])
 
 
 def _is_utf8(text: bytes) -> bool:
