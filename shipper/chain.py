@@ -42,6 +42,10 @@ class Lap(Protocol):
         ...
 
 
+_UNREAD = "timestamp"
+"""`shipper.timestamp` in a document: the text of its time, where that could not be read and nothing else of the record holds it."""
+
+
 def unmeasured(_step: str, _left: object = None, /) -> None:
     """The lap of a run that nobody looks at."""
 
@@ -239,7 +243,7 @@ class Chain:
             times = self._timeline.read(values, before)
         columns.seconds = times.seconds
         for row, flag in times.flags.items():
-            columns.flags[row] = (*columns.flags.get(row, ()), flag)
+            columns.flags[row] = (*columns.flags.get(row, ()), flag, *_unread(columns, row, flag))
         if not columns.stamped:
             return times.stamps
         own = columns.column("@timestamp")
@@ -264,11 +268,18 @@ def _told(error: Exception, file: str) -> str:
     return f"{type(error).__name__} at {place.rpartition('/')[2]}{told}"
 
 
+def _unread(columns: Columns, row: int, flag: str) -> tuple[str, ...]:
+    """A flag with the text of a time that could not be read and is no member of the record, as in formats of text."""
+    text = columns.column("@timestamp")[row] if flag == "timestamp_unreadable" else None
+    return (f"{_UNREAD}:{text}",) if isinstance(text, str) and b'"@timestamp"' not in columns.rows[row] else ()
+
+
 def _flagged(columns: Columns) -> Counter[str]:
     """Rows by flag, without the values of flags that have one."""
     flagged: Counter[str] = Counter()
     for name, count in Counter(chain.from_iterable(columns.flags.values())).items():
         flagged[name.partition(":")[0]] += count
+    flagged.pop(_UNREAD, None)  # beside the flag that says so
     return flagged
 
 

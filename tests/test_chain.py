@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from shipper.chain import Chain, Dating, Outcome, content_ids
 from shipper.config.condition import Condition
 from shipper.decode.json import Json
+from shipper.decode.regex import Regex
 from shipper.encode.index import Horizon, Route, Router
 from shipper.frame.docker import Docker
 from shipper.intake import Intake
@@ -466,3 +467,15 @@ def test_fragments_of_the_frame_are_redacted_once_each() -> None:
         outcome = made.run(batch, 1, 0.0, 0.0)
     assert sorted(seen) == ["container", "k", "labels", "n", "stdout", "stream", "v"]
     assert documents(outcome)[0][2]["*"] == "*"
+
+
+def test_a_time_that_cannot_be_read_is_kept_where_the_record_has_no_field_for_it() -> None:
+    """In a format of text the time is no member: what it says is not lost; it is counted once."""
+    read = Regex(Regex.Config(patterns="^(?P<time>[^ ]*) (?P<message>.*)$"), ["@timestamp"], [])
+    made = Chain(PlainGate({}), read, [], Router([Route("app")], Horizon(float(NOON))), Dating(["timestamp", "@timestamp"]))
+    found = made.run(batch_of([b"2026-02-05T14:30:45Z a", b"soon b", b" c"]), 1, NOON, 0.0)
+    told = [document.get("shipper") for _, _, document in documents(found)]
+    assert told == [None, {"flags": ["timestamp_unreadable"], "timestamp": "soon"}, {"flags": ["timestamp_missing"]}]
+    assert found.flagged == {"timestamp_unreadable": 1, "timestamp_missing": 1}
+    own = documents(run([b'{"@timestamp":"never"}'], 0, NOON, chain()))[0][2]["shipper"]
+    assert own == {"flags": ["timestamp_unreadable"], "record": {"@timestamp": "never"}}

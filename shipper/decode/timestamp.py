@@ -15,7 +15,8 @@ RULES
 - A text in the form of `@timestamp`, with any number of digits up to nine, is kept as it is.
 - A time that is missing or unreadable is the one of the record before it in its stream, in whole seconds (the checkpoint knows
   no more), else the time the stream was first seen: never the clock at sending, so that a resend gives the same document. The
-  row is flagged `timestamp_missing` or `timestamp_unreadable`. The record's own field is never changed.
+  row is flagged `timestamp_missing` or `timestamp_unreadable`. The record's own field is never changed; where it has none, as in
+  formats of text, the chain keeps what could not be read as `shipper.timestamp`.
 - Years outside 1..9999 are unreadable.
 
 THEORY
