@@ -181,7 +181,7 @@ class Chain:
         columns.beside = {*batch.stream.told, "shipper.tag"}
         columns.fields["shipper.tag"] = tags or [None] * columns.count  # never what a record itself says there
         lap("decode", columns)
-        stamps = self._date(columns, safe, before)
+        stamps = self._date(columns, safe, before, batch.stream.first_seen)
         columns.dropped.update(safe.dropped)
         if extras is not None:
             columns.splice(extras)
@@ -231,16 +231,17 @@ class Chain:
         if self._flags:
             show(columns, [document.flag_fragments(columns.flags, columns.tags, columns.count)], self._flags, alone=True)
 
-    def _date(self, columns: Columns, safe: SafeBatch, before: float) -> Sequence[bytes] | None:
+    def _date(self, columns: Columns, safe: SafeBatch, before: float, first_seen: float) -> Sequence[bytes] | None:
         """Fill in the event times; return the stamps to splice, None where the records have their own, canonical."""
         values: Values = timestamp.first_present(map(columns.column, self._stamp_fields))
         if safe.times is not None and None in values:
             values = timestamp.first_present([values, safe.times])
-        if columns.timelines:
-            parts = [(timeline or self._timeline, rows) for timeline, rows in columns.timelines]
-            times = timestamp.read_together(parts, values, before)
-        else:
-            times = self._timeline.read(values, before)
+        parts = [(timeline or self._timeline, rows) for timeline, rows in columns.timelines or [(None, range(columns.count))]]
+
+        def read(after: float) -> timestamp.Times:
+            return timestamp.read_together(parts, values, after)
+
+        times = timestamp.read_first(read, before) if before == int(first_seen) else read(before)
         columns.seconds = times.seconds
         for row, flag in times.flags.items():
             columns.flags[row] = (*columns.flags.get(row, ()), flag, *_unread(columns, row, flag))

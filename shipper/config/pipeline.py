@@ -230,7 +230,8 @@ class Stamps(ComponentConfig):
 
     A time that is missing or unreadable is that of the record before it, flagged `timestamp_missing` or `timestamp_unreadable`.
     One that comes twice, as the clock goes back, is flagged `timestamp_ambiguous`; one that never was, as the clock went forward,
-    is read with the offset before, flagged `timestamp_gap`. One that says no year takes the year nearest to the record before.
+    is read with the offset before, flagged `timestamp_gap`. One that says no year takes the year nearest to the record before; the first ones
+    of a file are not later than the time it was found.
     """
 
     fields: list[str] = msgspec.field(default_factory=lambda: ["timestamp", "@timestamp", "time", "ts"])

@@ -11,7 +11,9 @@ RULES
   `timestamp_ambiguous`; `fold` says `first` or `second`, or `auto`: the first of both that is not before the record before it in
   its stream, else the second; the first too where the record before is more than an hour later than both, as in an old file that
   was just found. Ten seconds do not count as before: threads of one program write out of order.
-- A time that says no year has the one that brings it nearest to the record before it in its stream.
+- A time that says no year has the one that brings it nearest to the record before it in its stream. The first records of a
+  stream have the last year in which they are not later, by more than a day, than the time the stream was first seen: a file that
+  is found may be a year old, but is not of next year.
 - A text in the form of `@timestamp`, with any number of digits up to nine, is kept as it is.
 - A time that is missing or unreadable is the one of the record before it in its stream, in whole seconds (the checkpoint knows
   no more), else the time the stream was first seen: never the clock at sending, so that a resend gives the same document. The
@@ -45,7 +47,7 @@ from shipper.decode.time_shape import Prefixes, Shape, fraction, has_shape
 from shipper.model.localtime import Timezone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from shipper.config.time_layout import Written
 
@@ -61,7 +63,11 @@ _TEXT_CHARS_MAX = 128
 _GROUP_MIN = 4
 """So many texts of one length are worth a look at their shape."""
 _READABLE: frozenset[type] = frozenset((str, int, float))
-_HALF_YEAR_S = 180 * 86_400
+_DAY_S = 86_400
+_HALF_YEAR_S = 180 * _DAY_S
+_TO_MIDDLE_S = 363 * _DAY_S // 2
+"""From a day after a time to the middle of the year that ends there."""
+_BY_THE_LAST = ("timestamp_missing", "timestamp_unreadable")
 
 
 class Times(msgspec.Struct):
@@ -206,6 +212,17 @@ def read_together(parts: Sequence[Part], values: Sequence[object], before: float
     if len(parts) == 1:
         return parts[0][0].read(values, before)
     return _read_rows(parts, values, math.floor(before))
+
+
+def read_first(read: Callable[[float], Times], seen: float) -> Times:
+    """Read the first records of a stream, which was first seen at `seen`; `read` reads them as after a time."""
+    times = read(seen)
+    if max(times.seconds, default=0) <= seen + _DAY_S:
+        return times
+    times = read(seen - _TO_MIDDLE_S)
+    undated = next((row for row in range(len(times.seconds)) if times.flags.get(row) not in _BY_THE_LAST), len(times.seconds))
+    plain = Timeline().read([None] * undated, seen)
+    return Times([*plain.seconds, *times.seconds[undated:]], [*plain.stamps, *times.stamps[undated:]], times.flags)
 
 
 def _read_rows(parts: Sequence[Part], values: Sequence[object], before: int) -> Times:

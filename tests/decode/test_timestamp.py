@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.decode.timestamp import CACHE_MAX, Timeline, first_present
+from shipper.decode.timestamp import CACHE_MAX, Timeline, first_present, read_first
 from tests.decode import oracle_time
 
 NOON = 1_770_301_845
@@ -248,3 +248,23 @@ def test_times_with_layouts_are_the_same_when_a_batch_is_cut_in_two(
     whole = told(timeline, values, BEFORE)
     first = told(timeline, values[:cut], BEFORE)
     assert [*first, *told(timeline, values[cut:], first[-1][0] if first else BEFORE)] == whole
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        pytest.param(["Jun 10 12:00:00"], ["2025-06-10T12:00:00"], id="a file from last summer, found in February"),
+        pytest.param(["Feb  6 14:00:00"], ["2026-02-06T14:00:00"], id="not a day ahead: a clock that is fast"),
+        pytest.param(["Feb  7 14:00:00"], ["2025-02-07T14:00:00"], id="nearly a year old"),
+        pytest.param(["Jun 10 12:00:00", "Dec  1 00:00:00", "Jan 31 00:00:00"], ["2025-06-10T12:00:00", "2025-12-01T00:00:00", "2026-01-31T00:00:00"], id="up to now"),
+        pytest.param([None, "none", "Jun 10 12:00:00", None], ["2026-02-05T14:30:45", "2026-02-05T14:30:45", "2025-06-10T12:00:00", "2025-06-10T12:00:00"], id="those before it have no time"),
+        pytest.param(["2030-01-01T00:00:00Z"], ["2030-01-01T00:00:00"], id="a year that is said"),
+        pytest.param([], [], id="nothing"),
+    ],
+)  # fmt: skip
+def test_the_first_times_of_a_stream_are_of_the_past_when_they_say_no_year(texts: list[str | None], expected: list[str]) -> None:
+    """A file that is found may be old, but is not of next summer."""
+    timeline = Timeline(["%b %e %T"])
+    times = read_first(lambda after: timeline.read(texts, after), float(NOON))
+    assert [f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}" for second in times.seconds] == expected
+    assert [stamp[:19].decode() for stamp in times.stamps] == expected
