@@ -138,12 +138,16 @@ class Columns:
 
     def drop_where(self, mask: Iterable[object], reason: str) -> None:
         """Mark the rows dropped whose item in `mask` is true, unless another stage did before: many rows in one call."""
-        rows = dict.fromkeys(compress(range(self.count), mask), reason)
+        self.drop_rows(compress(range(self.count), mask), reason)
+
+    def drop_rows(self, rows: Iterable[int], reason: str) -> None:
+        """Mark rows dropped, unless another stage did before."""
+        dropped = dict.fromkeys(rows, reason)
         if self.dropped:
-            rows.update(self.dropped)
+            dropped.update(self.dropped)
         for row in self.held:
-            rows.pop(row, None)
-        self.dropped = rows
+            dropped.pop(row, None)
+        self.dropped = dropped
 
     def flag(self, rows: Iterable[int], name: str) -> None:
         """Add a flag to the rows; `name:value` becomes the member `name` of `shipper`."""

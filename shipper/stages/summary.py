@@ -234,6 +234,8 @@ class Waiting:
 
 def bounded(values: Sequence[object]) -> Sequence[object]:
     """Values fit for a key: hashable, and at most KEY_CHARS_MAX characters. The same list where all are so."""
+    if set(map(type, values)) == {str} and max(map(len, values)) <= KEY_CHARS_MAX:  # type: ignore[arg-type]
+        return values
     try:
         if not any(isinstance(value, str) and len(value) > KEY_CHARS_MAX for value in set(values)):
             return values

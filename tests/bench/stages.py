@@ -57,6 +57,9 @@ LANES: Lanes = {
     "sample, 1 in 10": [{"sample": {"rate": 10, "protect": ERRORS}}],
     "sample, 1 in 2": [{"sample": {"rate": 2}}],
     "sample, by key": [{"sample": {"rate": 10, "key": ["trace_id"], "protect": ERRORS}}],
+    "dedupe, few repeated": [{"dedupe": {"key": ["trace_id"], "window": "60s"}}],
+    "dedupe, most repeated": [{"dedupe": {"key": ["service", "logger", "level"], "window": "1s"}}],
+    "dedupe, whole records": [{"dedupe": {"window": "60s"}}],
     "metadata": [
         {
             "metadata": {

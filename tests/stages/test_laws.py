@@ -14,6 +14,7 @@ from shipper.config import find
 from shipper.config.condition import Condition
 from shipper.config.fields import Duration, FilePath, Network, Rate, Size
 from shipper.model.columns import Columns
+from shipper.stages.dedupe import Dedupe
 from shipper.stages.fields import Fields, Operation
 from shipper.stages.filter import Filter
 from shipper.stages.geoip import Geoip
@@ -64,6 +65,11 @@ class OneTable:
     def host(self) -> Mapping[str, object]:
         """A machine."""
         return {"os.type": "linux", "ip": ["192.0.2.1"]}
+
+
+def dedupe(**settings_: Any) -> Dedupe:
+    """A dedupe by one field."""
+    return Dedupe(Dedupe.Config(**{"key": ["service"], **settings_}), OneTable())
 
 
 def fields(*operations: Mapping[str, Any]) -> Fields:
@@ -159,6 +165,11 @@ class Forgetful(Throttle):
 
 
 STAGES = {
+    "dedupe": lambda: dedupe(),
+    "dedupe, of whole records": lambda: dedupe(key=[], window=Duration(3)),
+    "dedupe, small table": lambda: dedupe(key=["level", "service"], keys_max=2, when=Condition({"has": "level"})),
+    "dedupe, with summaries": lambda: dedupe(summary=True),
+    "dedupe, with summaries of whole records": lambda: dedupe(key=[], summary=True, keys_max=4),
     "fields": lambda: fields({"rename": {"level": "log.level"}}, {"set": {"level": "x"}}, {"remove": ["client_ip"]}),
     "fields, of objects": lambda: fields(
         {"copy": {"client": "service"}, "when": Condition({"has": "level"})}, {"set": {"client.ip": 1}}, {"remove": ["service.a"]}
