@@ -29,7 +29,7 @@ class Grok(CapturingDecoder):
     The names and fields are those of Logstash's patterns in their ECS form: `COMBINEDAPACHELOG`, `HTTPD_ERRORLOG`, `SYSLOGLINE`,
     `SYSLOG5424LINE`, `CRONLOG`, `CATALINALOG`, `TOMCATLOG`, `HAPROXYHTTP`, `HAPROXYTCP`, `SQUID3`, `BIND9`, `MONGO3_LOG`,
     `REDISLOG`, `RUBY_LOGGER`, `S3_ACCESS_LOG`, `ELB_ACCESS_LOG`, `CLOUDFRONT_ACCESS_LOG`, and what they are made of. They
-    read 45 to 110 MB/s of lines (see `regex`; what only RE2 can run 10 to 40). Anchor an expression with `^`: then a line of another
+    read 30 to 100 MB/s of lines (see `regex`; what only RE2 can run 10 to 40). Anchor an expression with `^`: then a line of another
     kind is passed by at once.
     """
 

@@ -29,8 +29,8 @@ class Regex(CapturingDecoder):
     Each group is a field; in its name two `_` are a dot. A group `timestamp`, `time` or `ts` is the record's time. Where no group is
     `message`, the whole line is the message. A line in which no pattern is found is kept as text, flagged `parse_error`.
 
-    Patterns are RE2's: no look-around, no backreferences, linear time. It reads 30 to 50 MB/s of lines. Those of which can be proved
-    that another engine reads them in linear time too, as of most, go at 60 to 140 MB/s: `\S+`, `\d+`, `[^"]*` and one `.*` at the end
+    Patterns are RE2's: no look-around, no backreferences, linear time. It reads 15 to 50 MB/s of lines. Those of which can be proved
+    that another engine reads them in linear time too, as of most, go at 50 to 140 MB/s: `\S+`, `\d+`, `[^"]*` and one `.*` at the end
     are good, several `.*` in one pattern are not.
     """
 
