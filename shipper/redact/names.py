@@ -114,4 +114,6 @@ def _letter(letter: str) -> bytes:
     if letter.isascii():
         return re.escape(letter.encode("ascii"))
     forms = sorted(form for form in {letter, letter.upper()} if len(form) == 1)
-    return b"(?:%s)" % b"|".join([*(re.escape(form.encode()) for form in forms), *(rb"\\{1,7}u%04x" % ord(form) for form in forms)])
+    return b"(?:%s)" % b"|".join(
+        [*(re.escape(form.encode()) for form in forms), *(rb"\\{1,7}u%04x" % ord(form) for form in forms)]
+    )

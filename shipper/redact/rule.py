@@ -9,6 +9,7 @@ RULES
 - A leading `\b` means: no ASCII letter or digit before, or an escape (also a nested one) just ended. A closing `\b` means
   no ASCII letter or digit after. `_` counts as a boundary on both sides: `key_AKIA...` is found.
 - `<sep>` is what stands between a name and its value: quotes, blanks, `=`, `:`, `=>`.
+- `<uuid>` is a UUID in lower case (RFC 9562).
 - `unless` sees up to 64 bytes before a hit and the hit; where it matches up to the hit's end, it is none: `blk_` before a number.
 """
 
@@ -29,6 +30,7 @@ SCREEN_LEFT = rb"(?:\b|_|\\[bfnrt]|\\u[0-9a-fA-F]{4})"
 r"""`\b` at the left of a screen, on the raw block."""
 _SEP = rb"[\"'`\x01\x02\x04\x05]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\x01\x02\x04\x05]{0,8}"
 _SCREEN_SEP = rb"[\"'`\\]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\\]{0,8}"
+_UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 _LAST_QUANTIFIER = re.compile(r"(\{(\d+),\d*\}|\+|\*)\Z")
 _CLOSING_LOOKAHEAD = re.compile(r"(?:\(\?![^()]*\)|\\b)\Z")
@@ -73,7 +75,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         single = not _alternates(body)
         left = single and body.startswith(r"\b")
         right = single and body.endswith(r"\b") and not body.endswith(r"\\b")
-        middle = body[2 if left else 0 : -2 if right else None].encode("ascii").replace(b"<sep>", _SEP)
+        middle = _filled(body[2 if left else 0 : -2 if right else None], _SEP)
         # Without a boundary in front, `re` finds the literal or the class the pattern begins with some ten times as fast.
         compiled = re.compile(flags.encode() + (b"(?:%s)%s" % (middle, RIGHT) if right else middle))
         if compiled.search(b""):
@@ -85,8 +87,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def exception(self) -> re.Pattern[bytes] | None:
         """Compile `unless`. Raises re.error."""
         flags, body = _split_flags(self.unless)
-        text = body.encode("ascii").replace(b"<sep>", _SEP)
-        return re.compile(flags.encode() + b"(?:%s)\\Z" % text) if self.unless else None
+        return re.compile(flags.encode() + b"(?:%s)\\Z" % _filled(body, _SEP)) if self.unless else None
 
     def run_before(self) -> bytes:
         """The characters of `before`."""
@@ -106,7 +107,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             body = _shortened(body)
         if _LOOKAROUND.search(body):
             raise ValueError("needs a `screen`: a wider pattern without look-around and back-references")
-        text = body.encode("ascii").replace(b"<sep>", _SCREEN_SEP)
+        text = _filled(body, _SCREEN_SEP)
         return flags.encode() + (SCREEN_LEFT if left and self.screen else b"") + b"(?:" + text + b")"
 
 
@@ -123,14 +124,27 @@ class KeyRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     id: str
     title: str
     names: list[str]
-    """Exact, or with `*` and `?`; compared without case, `-` and `_`. A separator is looked for where the name has one (`pass_word`)."""
+    """Exact, or with `*` and `?`; compared without case, `-`, `_` and blanks. A separator is looked for where the name has one
+    (`pass_word`)."""
+    but: list[str] = []
+    """Names that do not count, though one of `names` covers them."""
     separated: bool = False
     """Whether separators are looked for between any two letters, however the names are written: dearer to scan for."""
+    form: str = ""
+    """A pattern that the whole value matches, where the names alone say too little."""
+    validator: str = "value"
+    """What a value must be to count: `value`, any that is no placeholder, or another validator."""
+    extent: str = "word"
+    """How far a value without quotes goes in plain text: a `word`; `scheme`, a scheme and its parameters; `cookies`, pairs."""
+    words: bool = False
+    """Whether a plain word followed by others is a value, too (`password: changeme please`), not prose (`token: none was sent`)."""
     action: str = "mask"
-    whole_line: bool = False
-    """Whether in plain text the value goes on to the end of the line (cookies), not of the word."""
     match: list[str] = []
     no_match: list[str] = []
+
+    def whole_form(self) -> re.Pattern[bytes] | None:
+        """Compile `form`."""
+        return re.compile(_filled(self.form, _SEP)) if self.form else None
 
 
 class Pack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,6 +153,11 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     title: str
     rules: list[Rule] = []
     keys: list[KeyRule] = []
+
+
+def _filled(body: str, separator: bytes) -> bytes:
+    """A pattern with what `<sep>` and `<uuid>` stand for."""
+    return body.encode("ascii").replace(b"<sep>", separator).replace(b"<uuid>", _UUID)
 
 
 def _split_flags(pattern: str) -> tuple[str, str]:

@@ -17,6 +17,8 @@ from ipaddress import ip_address
 
 import msgspec
 
+from shipper.redact.secrecy import SECRECY
+
 Validator = Callable[[bytes], int]
 
 _NOT_DIGIT = bytes(set(range(256)) - set(b"0123456789"))
@@ -213,5 +215,6 @@ VALIDATORS: dict[str, Validator] = {
     "ssn": ssn,
     "phone": phone,
     "address": address,
+    **SECRECY,
 }
 """By the name a rule writes. `pem` marks a block whose lines may be spread over rows (see `pem.py`)."""
