@@ -32,7 +32,8 @@ _SEP = rb"[\"'`\x01\x02\x04\x05]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\x01\x02\x
 _SCREEN_SEP = rb"[\"'`\\]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\\]{0,8}"
 _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
-_LAST_QUANTIFIER = re.compile(r"(\{(\d+),\d*\}|\+|\*)\Z")
+_LAST_QUANTIFIER = re.compile(r"(\{(\d+),\d*\}|\+)(\)?)\Z")
+_OPTIONAL_END = re.compile(r"(?<=.)(?:\[[^\]]+\]|(?<!\\)[^\\()\[\]{}|*+?])(?:\{0,\d*\}|\*|\?)(?=\)?\Z)")
 _CLOSING_LOOKAHEAD = re.compile(r"(?:\(\?![^()]*\)|\\b)\Z")
 _LOOKAROUND = re.compile(r"\(\?(?:[=!>]|<[=!]|P=|\()|\\[1-9AZB]|[+*?}]\+")
 
@@ -165,14 +166,13 @@ def _split_flags(pattern: str) -> tuple[str, str]:
 
 
 def _shortened(body: str) -> str:
-    """The pattern with its last quantifier at the minimum: it ends at one place instead of at every further byte."""
+    """The pattern without an optional end, its last quantifier at the minimum: it ends at one place instead of at every further byte."""
+    while found := _OPTIONAL_END.search(body):
+        body = body[: found.start()] + body[found.end() :]
     found = _LAST_QUANTIFIER.search(body)
-    if not found or body[: found.start()].endswith("\\"):
+    if not found or found[2] == "0" or body[: found.start()].endswith("\\"):
         return body
-    rest = body[: found.start()]
-    if found[2]:
-        return f"{rest}{{{found[2]}}}" if found[2] != "0" else body
-    return rest if found[1] == "+" else body
+    return body[: found.start()] + (f"{{{found[2]}}}" if found[2] else "") + found[3]
 
 
 def _alternates(body: str) -> bool:

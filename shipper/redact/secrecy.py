@@ -7,7 +7,7 @@ RULES
   (`token = self.get_token(request)`). A word of state is taken for one only behind a blank, `password=required` is masked.
 - `random` wants 16 characters or more of many kinds that change often: keys and tokens as they are drawn, not words, paths, dates,
   names or numbers. Kinds are lower case, upper case and digits; of text drawn at random every second to fourth character is of another kind
-  than the one before, in names joined from words (`getUserTokenById2`) every sixth at most.
+  than the one before, in names joined from words (`getUserTokenById2`) every fifth at most.
 - All checks take the shadow of a row (see `escapes.py`) and answer how many bytes count, as validators do.
 """
 
@@ -63,7 +63,7 @@ _KINDS = bytes(
 _CHANGE = re.compile(b"(?<=0)[Aa]|(?<=[Aa])0|(?<=a)A")
 _OTHER = re.compile(rb"[^A-Za-z0-9+/=_.~%!$^*-]|://")
 _DATED = re.compile(rb"(?:19|20)[0-9]{2}-?[0-9]{2}-?[0-9]{2}(?:[T ]|\Z)|v?[0-9]+(?:\.[0-9]+)+")
-_SHORTEST, _SHARE, _DISTINCT = 16, 0.18, 8
+_SHORTEST, _SHARE, _DISTINCT = 16, 0.22, 8
 
 
 def is_placeholder(found: bytes) -> bool:
@@ -99,6 +99,11 @@ def value(found: bytes) -> int:
     return 0 if is_placeholder(found) else len(found)
 
 
+def given(found: bytes) -> int:
+    """A value given in running text: no placeholder, and no word about it."""
+    return 0 if is_placeholder(found) or is_state(found) else len(found)
+
+
 def random(found: bytes) -> int:
     """A value that looks drawn by chance."""
     return len(found) if is_random(found) else 0
@@ -130,5 +135,12 @@ def discord(found: bytes) -> int:
     return len(found) if decoded.isdigit() else 0
 
 
-SECRECY: dict[str, Callable[[bytes], int]] = {"value": value, "random": random, "mixed": mixed, "code": code, "discord": discord}
+SECRECY: dict[str, Callable[[bytes], int]] = {
+    "value": value,
+    "given": given,
+    "random": random,
+    "mixed": mixed,
+    "code": code,
+    "discord": discord,
+}
 """By the name a rule writes as its `validator`."""
