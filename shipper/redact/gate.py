@@ -67,8 +67,7 @@ class Gate:
             raise ComponentError(str(error), "keys") from None
         key = config.hash_key.encode() if config.hash_key else hash_key
         lanes, behind = _lanes(rules, len(config.rules))
-        if finder.screen:
-            lanes[0][finder.screen] = KEYS
+        lanes[0] |= dict.fromkeys(finder.screens, KEYS)
         self._rows = RowRedactor(rules, behind, finder, key)
         self._guards = frozenset(guards or ())
         patterns = [[(number, pattern) for pattern, number in lane.items()] for lane in lanes]

@@ -91,14 +91,14 @@ class _Taking(NamedTuple):
 
 
 class KeyFinder:
-    """All key rules together: their screen and the search at a place it found."""
+    """All key rules together: their screens and the search at a place it found."""
 
     def __init__(self, rules: Sequence[tuple[int, KeyRule]]) -> None:
         """Take (position in the gate's list, rule), in order of precedence. Raises ValueError for a name with no letter."""
         self._names = Names(rules)
         self._taking = {number: _taking(rule) for number, rule in rules}
-        self.screen = self._names.screen
-        """Fires at the `:` or `=` behind each name."""
+        self.screens = self._names.screens
+        """Fire at the `:` or `=` behind each name."""
         self.rules_of = self._names.rules_of
 
     def find(self, row: bytes, text: bytes, end: int) -> Found | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from shipper.redact.rule import SCREEN_LEFT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from shipper.redact.rule import KeyRule
 
@@ -26,7 +26,9 @@ _SEPARATOR = b"[-_ ]?"
 _CLOSED = rb"(?:[\"'\\\])]|%5D){0,9}[ \t]{0,4}"
 _TAIL = _CLOSED + rb"(?:[:=]|,?[ \t]{0,4}\\{0,7}[\"']?value" + _CLOSED + rb"[:=])"
 _GLOB_SCREEN = {"*": rb"[\w.-]{0,64}", "?": rb"[\w.-]"}
-_SHORT = 5
+_TOGETHER = 24
+"""Names in one pattern; Hyperscan refuses patterns of hundreds."""
+_SHORT = 3
 """An exact name of so few letters ends many other words; it is looked for where a word begins."""
 _BEGINS = SCREEN_LEFT[:-1] + rb"|%5B)"
 _IGNORED = str.maketrans("", "", "-_ ")
@@ -47,8 +49,8 @@ class Names:
                 self._add(normal(name), number)
             if rule.but:
                 self._but[number] = re.compile("|".join(translate(normal(name)) for name in rule.but))
-        self.screen = _screen(rule for _, rule in rules)
-        """Fires behind each name; empty where there are none."""
+        self.screens = _screens([rule for _, rule in rules])
+        """Each fires behind some of the names."""
 
     def _add(self, name: str, number: int) -> None:
         if not any(letter.isalnum() for letter in name):
@@ -88,7 +90,7 @@ def _unescaped(name: bytes) -> str:
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text) if "\\" in text else text
 
 
-def _screen(rules: Iterable[KeyRule]) -> bytes:
+def _screens(rules: Sequence[KeyRule]) -> tuple[bytes, ...]:
     spelled: dict[str, str] = {}
     open_ones: set[str] = set()
     for rule in rules:
@@ -99,10 +101,11 @@ def _screen(rules: Iterable[KeyRule]) -> bytes:
             if "*" in name or len(plain) > _SHORT:
                 open_ones.add(plain)
     covered = {name for name in spelled for other in open_ones if name != other and name.endswith(other)}
-    screens = [
+    looked_for = [
         (b"" if plain in open_ones else _BEGINS) + _spelled(written) for plain, written in spelled.items() if plain not in covered
     ]
-    return rb"(?i)(?:" + b"|".join(screens) + rb")" + _TAIL if screens else b""
+    parts = [sorted(looked_for)[start : start + _TOGETHER] for start in range(0, len(looked_for), _TOGETHER)]
+    return tuple(rb"(?i)(?:" + b"|".join(part) + rb")" + _TAIL for part in parts)
 
 
 def _spelled(written: str) -> bytes:
