@@ -123,7 +123,7 @@ class KeyFinder:
         if row[begin:end] == b"value":
             paired = _PAIRED.search(row, max(0, begin - _NAME_MAX), begin)
             return self.rules_of(paired[1]) if paired else ()
-        if quote or begin == end:
+        if quote:
             return ()
         if text[begin - 1 : begin] == b"\x02" and (escape := NESTED_ESCAPE.match(text, begin - 1)):
             rules = self.rules_of(row[escape.end() : end])
@@ -201,14 +201,14 @@ def _name_before(row: bytes, text: bytes, end: int) -> tuple[bytes, int, int, by
     r"""The name before the separator that ends at `end`: (name, its start, backslashes before its quotes, quote or nothing)."""
     at = len(row[max(0, end - 6) : end - 1].rstrip()) + max(0, end - 6)
     quote = row[at - 1 : at] if at else b""
-    if quote not in (b'"', b"'"):
+    if quote not in (b'"', b"'", b"`"):
         bracketed = _IN_BRACKETS.search(row, max(0, at - _NAME_MAX), at) if quote in (b"]", b"D", b"d") else None
         if bracketed:
             return bracketed[1], bracketed.start(1), 0, b"]"
         window = text[max(0, at - _NAME_MAX) : at]
         begin = len(window.rstrip(_NAME_CHARACTERS))
         if window.endswith((b"[HMAC:", b"[REDACTED:"), 0, begin):
-            return b"", at, 0, b""
+            return b"", at, 0, b"["
         begin += at - len(window)
         return row[begin:at], begin, 0, b""
     stop = at - 1

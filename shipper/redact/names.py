@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _CACHED = 4096
 _SEPARATOR = b"[-_ ]?"
-_CLOSED = rb"(?:[\"'\\\])]|%5D){0,9}[ \t]{0,4}"
+_CLOSED = rb"(?:[\"'`\\\])]|%5D){0,9}[ \t]{0,4}"
 _TAIL = _CLOSED + rb"(?:[:=]|,?[ \t]{0,4}\\{0,7}[\"']?value" + _CLOSED + rb"[:=])"
 _GLOB_SCREEN = {"*": rb"[\w.-]{0,64}", "?": rb"[\w.-]"}
 _TOGETHER = 24
@@ -100,12 +100,24 @@ def _screens(rules: Sequence[KeyRule]) -> tuple[bytes, ...]:
             spelled[plain] = max(spelled.get(plain, ""), written, key=len)
             if "*" in name or len(plain) > _SHORT:
                 open_ones.add(plain)
-    covered = {name for name in spelled for other in open_ones if name != other and name.endswith(other)}
+    covered = {name for name in spelled for other in open_ones if name != other and _covers(spelled[other], spelled[name])}
     looked_for = [
         (b"" if plain in open_ones else _BEGINS) + _spelled(written) for plain, written in spelled.items() if plain not in covered
     ]
     parts = [sorted(looked_for)[start : start + _TOGETHER] for start in range(0, len(looked_for), _TOGETHER)]
     return tuple(rb"(?i)(?:" + b"|".join(part) + rb")" + _TAIL for part in parts)
+
+
+def _covers(suffix: str, name: str) -> bool:
+    """Whether the screen of one name fires at the end of another, wherever that one has separators."""
+    size = len(suffix.replace("_", ""))
+    letters = name.replace("_", "")
+    return letters.endswith(suffix.replace("_", "")) and {gap for gap in _gaps(name) if gap < size} <= _gaps(suffix)
+
+
+def _gaps(written: str) -> set[int]:
+    """Where separators stand in a name: letters behind each."""
+    return {len(written[place:].replace("_", "")) for place, letter in enumerate(written) if letter == "_"}
 
 
 def _spelled(written: str) -> bytes:
