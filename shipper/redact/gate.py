@@ -34,6 +34,8 @@ __all__ = ["DatabaseCache", "Gate", "choose_engine"]
 
 GATE_ERROR = "gate_error"
 """Counts rows that the gate could not redact, in `SafeBatch.masked`."""
+LANES = 4
+"""Databases; see `Rule.lane`."""
 _ESCAPES = "\0escapes"
 
 
@@ -207,7 +209,7 @@ def _lanes(rules: Sequence[Rule | KeyRule], own: int) -> tuple[list[dict[bytes, 
 
     Raises ComponentError for a pattern of the user's that cannot be compiled.
     """
-    lanes: list[dict[bytes, int]] = [{}, {}, {}]
+    lanes: list[dict[bytes, int]] = [{} for _ in range(LANES)]
     behind: dict[int, tuple[int, ...]] = {}
     for number, rule in enumerate(rules):
         if isinstance(rule, KeyRule):

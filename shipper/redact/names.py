@@ -98,7 +98,7 @@ def _screens(rules: Sequence[KeyRule]) -> tuple[bytes, ...]:
             plain = normal(name).lstrip("*")
             written = "_".join(plain) if rule.separated else name.lower().replace("-", "_").lstrip("*_")
             spelled[plain] = max(spelled.get(plain, ""), written, key=len)
-            if "*" in name or len(plain) > _SHORT:
+            if "*" in name or len(plain) > _SHORT or not plain.isascii():
                 open_ones.add(plain)
     covered = {name for name in spelled for other in open_ones if name != other and _covers(spelled[other], spelled[name])}
     looked_for = [
