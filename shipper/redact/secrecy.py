@@ -63,6 +63,8 @@ _KINDS = bytes(
 _CHANGE = re.compile(b"(?<=0)[Aa]|(?<=[Aa])0|(?<=a)A")
 _OTHER = re.compile(rb"[^A-Za-z0-9+/=_.~%!$^*-]|://")
 _DATED = re.compile(rb"(?:19|20)[0-9]{2}-?[0-9]{2}-?[0-9]{2}(?:[T ]|\Z)|v?[0-9]+(?:\.[0-9]+)+")
+_DIGIT, _LETTER = re.compile(b"[0-9]"), re.compile(b"[A-Za-z]")
+_TYPED = 8
 _SHORTEST, _SHARE, _DISTINCT = 16, 0.22, 8
 
 
@@ -111,12 +113,10 @@ def random(found: bytes) -> int:
 
 def mixed(found: bytes) -> int:
     """A value of eight characters or more with letters and digits, or one drawn by chance. No word, no number, no date."""
-    if is_placeholder(found):
+    if len(found) < _TYPED or _OTHER.search(found):
         return 0
-    kinds = set(found.translate(_KINDS))
-    if len(found) >= 8 and 0x30 in kinds and (0x41 in kinds or 0x61 in kinds) and not _OTHER.search(found):
-        return 0 if _DATED.match(found) else len(found)
-    return random(found)
+    told = _DIGIT.search(found) and _LETTER.search(found) and not _DATED.match(found)
+    return len(found) if told else random(found)
 
 
 def code(found: bytes) -> int:
