@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from shipper.redact.rule import SCREEN_LEFT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from shipper.redact.rule import KeyRule
 
@@ -61,7 +61,7 @@ class Names:
             self._exact.setdefault(name, []).append(number)
 
     def rules_of(self, name: bytes) -> tuple[int, ...]:
-        """The rules that cover `name`, in order. Cached; at most 4,096 names, then it starts over."""
+        """The rules that cover `name`, in order, those that name it exactly first. Cached; at most 4,096 names, then it starts over."""
         known = self._known.get(name)
         if known is None:
             if len(self._known) >= _CACHED:
@@ -72,10 +72,11 @@ class Names:
     def _look_up(self, name: str) -> tuple[int, ...]:
         text, dot = normal(name), "."
         while dot:
-            found = {*self._exact.get(text, ()), *(number for glob, number in self._globs if glob.match(text))}
-            counting = [number for number in found if number not in self._but or not self._but[number].match(text)]
+            globs = (number for glob, number in self._globs if glob.match(text))
+            found = dict.fromkeys((*self._exact.get(text, ()), *globs))
+            counting = tuple(number for number in found if number not in self._but or not self._but[number].match(text))
             if counting:
-                return tuple(sorted(counting))
+                return counting
             _, dot, text = text.partition(".")
         return ()
 
@@ -100,7 +101,8 @@ def _screens(rules: Sequence[KeyRule]) -> tuple[bytes, ...]:
             spelled[plain] = max(spelled.get(plain, ""), written, key=len)
             if "*" in name or len(plain) > _SHORT or not plain.isascii():
                 open_ones.add(plain)
-    covered = {name for name in spelled for other in open_ones if name != other and _covers(spelled[other], spelled[name])}
+    others = {name: spelled[name] for name in open_ones}
+    covered = {name for name, written in spelled.items() if _is_covered(name, written, others)}
     looked_for = [
         (b"" if plain in open_ones else _BEGINS) + _spelled(written) for plain, written in spelled.items() if plain not in covered
     ]
@@ -108,11 +110,11 @@ def _screens(rules: Sequence[KeyRule]) -> tuple[bytes, ...]:
     return tuple(rb"(?i)(?:" + b"|".join(part) + rb")" + _TAIL for part in parts)
 
 
-def _covers(suffix: str, name: str) -> bool:
-    """Whether the screen of one name fires at the end of another, wherever that one has separators."""
-    size = len(suffix.replace("_", ""))
-    letters = name.replace("_", "")
-    return letters.endswith(suffix.replace("_", "")) and {gap for gap in _gaps(name) if gap < size} <= _gaps(suffix)
+def _is_covered(name: str, written: str, others: Mapping[str, str]) -> bool:
+    """Whether the screen of another name fires at the end of this one, wherever that has separators."""
+    gaps = _gaps(written)
+    ends = [name[place:] for place in range(1, len(name)) if name[place:] in others]
+    return any({gap for gap in gaps if gap < len(end)} <= _gaps(others[end]) for end in ends)
 
 
 def _gaps(written: str) -> set[int]:
