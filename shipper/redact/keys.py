@@ -108,7 +108,8 @@ class KeyFinder:
             name = row[begin : end - 2]
         else:
             name, begin, level, quote = _name_before(row, text, end)
-        rules = self.rules_of(name) or self._otherwise(row, text, (begin, begin + len(name)), quote)
+        rules = self.rules_of(name) if text[begin - 1 : begin] != b"\x02" else ()
+        rules = rules or self._otherwise(row, text, (begin, begin + len(name)), quote)
         if not rules:
             return None
         if quote == b'"':
@@ -125,8 +126,9 @@ class KeyFinder:
             return self.rules_of(paired[1]) if paired else ()
         if quote:
             return ()
-        if text[begin - 1 : begin] == b"\x02" and (escape := NESTED_ESCAPE.match(text, begin - 1)):
-            rules = self.rules_of(row[escape.end() : end])
+        if text[begin - 1 : begin] == b"\x02":
+            escape = NESTED_ESCAPE.match(text, begin - 1)
+            rules = (*(self.rules_of(row[escape.end() : end]) if escape else ()), *self.rules_of(row[begin:end]))
             if rules:
                 return rules
         window = text[max(0, begin - _NAME_MAX) : begin]
@@ -150,7 +152,9 @@ class KeyFinder:
             plain = self._taking[rule].extent.match(text, start)
             if plain is None or is_code(text[start : plain.end() + 1]):
                 continue
-            if apart and (is_state(plain[0]) or (not self._taking[rule].words and _is_prose(text, start, plain.end()))):
+            if apart and (
+                is_state(plain[0].partition(b" ")[0]) or (not self._taking[rule].words and _is_prose(text, start, plain.end()))
+            ):
                 continue
             found = self._kept(row, text, (start, plain.end(), False), (rule,))
             if found:

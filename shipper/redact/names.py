@@ -61,7 +61,7 @@ class Names:
             self._exact.setdefault(name, []).append(number)
 
     def rules_of(self, name: bytes) -> tuple[int, ...]:
-        """The rules that cover `name`, in order, those that name it exactly first. Cached; at most 4,096 names, then it starts over."""
+        """The rules that cover `name`, in order of precedence. Cached; at most 4,096 names, then it starts over."""
         known = self._known.get(name)
         if known is None:
             if len(self._known) >= _CACHED:
@@ -71,14 +71,13 @@ class Names:
 
     def _look_up(self, name: str) -> tuple[int, ...]:
         text, dot = normal(name), "."
+        found: set[int] = set()
         while dot:
             globs = (number for glob, number in self._globs if glob.match(text))
-            found = dict.fromkeys((*self._exact.get(text, ()), *globs))
-            counting = tuple(number for number in found if number not in self._but or not self._but[number].match(text))
-            if counting:
-                return counting
+            numbers = (*self._exact.get(text, ()), *globs)
+            found |= {one for one in numbers if one not in self._but or not self._but[one].match(text)}
             _, dot, text = text.partition(".")
-        return ()
+        return tuple(sorted(found))
 
 
 def normal(name: str) -> str:

@@ -3,7 +3,7 @@
 RULES
 - A pack is one file or several: `secrets.yaml` holds what no issuer's format tells, `secrets-clouds.yaml` and the like the rest.
 - A rule's id is unique over all packs and the user's rules, as it stands in masks, counters and `actions:`.
-- Order decides between hits at the same place: the user's rules, then the packs in the order given, value rules before key
+- Order decides between hits at the same place: the user's rules and names, then the packs in the order given, value rules before key
   rules within each, as the mask of a known token says more than `[REDACTED:token]`.
 """
 
@@ -63,14 +63,14 @@ def chosen_rules(config: RedactConfig) -> list[Rule | KeyRule]:
     Raises ComponentError for unknown packs, rules and actions, and for ids used twice.
     """
     rules: list[Rule | KeyRule] = [_own_rule(rule, number) for number, rule in enumerate(config.rules)]
+    if config.keys:
+        rules.append(KeyRule(id=USER_KEYS, title="names of your own", names=config.keys, separated=True))
     pack_of: dict[str, str] = {}
     for number, asked in enumerate(config.packs):
         _expect(asked, PACKS, f"packs.{number}", "pack")
         pack = load_pack(asked)
         rules += [*pack.rules, *pack.keys]
         pack_of |= dict.fromkeys([*[rule.id for rule in pack.rules], *[rule.id for rule in pack.keys]], asked)
-    if config.keys:
-        rules.append(KeyRule(id=USER_KEYS, title="names of your own", names=config.keys, separated=True))
     ids = [rule.id for rule in rules]
     for number, identifier in enumerate(ids[: len(config.rules)]):
         if ids.count(identifier) > 1:

@@ -38,7 +38,7 @@ _NUMBERS = b"|".join(
         rb"[2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[0-9]",  # cards
         rb"[A-Z]{2}[0-9]{2}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{3}",  # accounts
         rb"[0-9]{3}-[0-9]{2}-[0-9]{4}",  # social security numbers
-        rb"[0-9]{10,17}(?::|%3A)[0-9a-f]",  # tokens of Asana
+        rb"[0-9]{10,17}:[0-9a-f]",  # tokens of Asana
     )
 )
 _LAST_QUANTIFIER = re.compile(r"(\{(\d+),\d*\}|\+)(\)?)\Z")

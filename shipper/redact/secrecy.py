@@ -5,9 +5,9 @@ RULES
   language (`<token>`, `${TOKEN}`, `{{ token }}`, `%s`, `YOUR_API_KEY`), and what was masked before (`****`, `[FILTERED]`).
 - In plain text, without quotes, a value may also be a word about the secret (`password: incorrect`) or source code
   (`token = self.get_token(request)`). A word of state is taken for one only behind a blank, `password=required` is masked.
-- `random` wants 16 characters or more of many kinds that change often: keys and tokens as they are drawn, not words, paths, dates,
-  names or numbers. Kinds are lower case, upper case and digits; of text drawn at random every second to fourth character is of another kind
-  than the one before, in names joined from words (`getUserTokenById2`) every fifth at most.
+- `random` wants 16 characters or more, letters and digits that take turns: keys and tokens as they are drawn, not words, paths, dates,
+  names or numbers. Kinds are lower case, upper case and digits. Of text drawn by chance every second or third character is of another
+  kind than the one before, and digits stand in several places; in names joined from words (`getUserTokenById2`) in one or two.
 - All checks take the shadow of a row (see `escapes.py`) and answer how many bytes count, as validators do.
 """
 
@@ -60,12 +60,13 @@ _CODE = re.compile(
 _KINDS = bytes(
     0x30 if chr(byte).isdigit() else 0x41 if chr(byte).isupper() else 0x61 if chr(byte).islower() else 0x20 for byte in range(128)
 ) + bytes(128)
+_TURN = re.compile(b"(?<=0)[Aa]|(?<=[Aa])0")
 _CHANGE = re.compile(b"(?<=0)[Aa]|(?<=[Aa])0|(?<=a)A")
 _OTHER = re.compile(rb"[^A-Za-z0-9+/=_.~%!$^*-]|://")
 _DATED = re.compile(rb"(?:19|20)[0-9]{2}-?[0-9]{2}-?[0-9]{2}(?:[T ]|\Z)|v?[0-9]+(?:\.[0-9]+)+")
 _DIGIT, _LETTER = re.compile(b"[0-9]"), re.compile(b"[A-Za-z]")
 _TYPED = 8
-_SHORTEST, _SHARE, _DISTINCT = 16, 0.22, 8
+_SHORTEST, _TURNS, _SHARE, _DISTINCT = 16, 3, 0.2, 8
 
 
 def is_placeholder(found: bytes) -> bool:
@@ -93,7 +94,9 @@ def is_random(found: bytes) -> bool:
     size = len(found)
     if size < _SHORTEST or _OTHER.search(found):
         return False
-    return len(set(found)) >= _DISTINCT and len(_CHANGE.findall(found.translate(_KINDS))) >= _SHARE * size
+    kinds = found.translate(_KINDS)
+    turns, changes = len(_TURN.findall(kinds)), len(_CHANGE.findall(kinds))
+    return turns >= _TURNS and changes >= _SHARE * size and len(set(found)) >= _DISTINCT
 
 
 def value(found: bytes) -> int:
