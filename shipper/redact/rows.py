@@ -155,7 +155,7 @@ class RowRedactor:
             if (
                 first >= last
                 or (bounded and not at_boundary(text, start - 1))
-                or (text[first] == 0x5B and MASKED.fullmatch(text, first, last))
+                or (text[first] == 0x5B and (masked := MASKED.match(text, first)) and masked.end() >= last)
             ):
                 continue
             kept = validator(text[first:last]) if validator else last - first

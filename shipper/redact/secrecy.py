@@ -66,7 +66,7 @@ _OTHER = re.compile(rb"[^A-Za-z0-9+/=_.~%!$^*-]|://")
 _DATED = re.compile(rb"(?:19|20)[0-9]{2}-?[0-9]{2}-?[0-9]{2}(?:[T ]|\Z)|v?[0-9]+(?:\.[0-9]+)+")
 _DIGIT, _LETTER = re.compile(b"[0-9]"), re.compile(b"[A-Za-z]")
 _TYPED = 8
-_SHORTEST, _TURNS, _SHARE, _DISTINCT = 16, 3, 0.2, 8
+_SHORTEST, _TURNS, _SHARE, _DISTINCT = 16, 3, 0.15, 8
 
 
 def is_placeholder(found: bytes) -> bool:

@@ -88,7 +88,7 @@ def value_hits(rule: Rule, text: bytes) -> list[tuple[int, int]]:
                 continue
             if first and (escape := NESTED_ESCAPE.match(text, first - 1, found.start())) and escape.end() < found.start():
                 first = escape.end()
-        if MASKED.fullmatch(text, first, last):
+        if (masked := MASKED.match(text, first)) and masked.end() >= last:
             continue
         if first >= 0 and (not bounded or at_boundary(text, found.start())) and (kept := check(text[first:last])):
             if unless and unless.search(text[: first + kept], max(0, first - 64)):

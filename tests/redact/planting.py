@@ -34,7 +34,8 @@ def _secrets() -> list[Secret]:
 
 
 SECRETS = _secrets()
-AROUND = "|".join(secret.text.replace(secret.core, "|") for secret in SECRETS)
+KEY_NAMES = ["password", "API_KEY", "user.token", "Set-Cookie", "client-secret", "authorization"]
+AROUND = "|".join([*(secret.text.replace(secret.core, "|") for secret in SECRETS), *KEY_NAMES])
 # Nothing a plain text may hold joins with a secret or looks like part of one: a few letters, escapes, what is beyond ASCII.
 PLAIN = st.text(alphabet="xyzXYZ \n\t\r\b\f\\/\"'ü€😀{}[],", max_size=12)
 BREAKS = st.sampled_from([" ", "\n", "\t", ' "', "; ", "\r\n", " / ", " \u00a0 ", " \\ "])
@@ -52,7 +53,7 @@ def planted_texts(draw: st.DrawFn) -> tuple[str, list[str]]:
 
 
 names = st.sampled_from(["x", "message", "y.z", "log", "zü", "x\\y", 'x"y', "xx", "yy", "zz"])
-key_names = st.sampled_from(["password", "API_KEY", "user.token", "Set-Cookie", "client-secret", "authorization"])
+key_names = st.sampled_from(KEY_NAMES)
 hidden = st.text(alphabet="QWKJqwkj8769+\\\"/ü\n'#", min_size=9, max_size=24).map(str.strip).filter(lambda text: len(text) > 8)
 
 
