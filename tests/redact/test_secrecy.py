@@ -106,10 +106,10 @@ def test_source_code_is_told_from_a_value(text: str, code: bool) -> None:
 
 @pytest.mark.parametrize("letters", CLASSES)
 def test_what_is_drawn_by_chance_looks_so(letters: str) -> None:
-    """Of keys of 32 characters as their issuers draw them, at least 98 in 100."""
+    """Of keys of 32 characters as their issuers draw them, at least 97 in 100."""
     drawn = random.Random(1)
     texts = ["".join(drawn.choices(letters, k=32)) for _ in range(2000)]
-    assert sum(is_random(text.encode()) for text in texts) >= 1960
+    assert sum(is_random(text.encode()) for text in texts) >= 1940
 
 
 @pytest.mark.parametrize(
