@@ -9,6 +9,7 @@ RULES
 - A leading `\b` means: no ASCII letter or digit before, or an escape (also a nested one) just ended. A closing `\b` means
   no ASCII letter or digit after. `_` counts as a boundary on both sides: `key_AKIA...` is found.
 - `<sep>` is what stands between a name and its value: quotes, blanks, `=`, `:`, `=>`.
+- `<quote>` is a quote at any depth of nesting, `<word>` a character of a word that ends at a blank or such a quote.
 - `<uuid>` is a UUID in lower case (RFC 9562). `<numbers>` is the one screen that all rules for numbers without a literal share: a DFA
   costs a microsecond for a kilobyte whatever it looks for, two of them cost two.
 - `unless` sees up to 64 bytes before a hit and the hit; where it matches up to the hit's end, it is none: `blk_` before a number.
@@ -17,10 +18,14 @@ RULES
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shipper.redact.validators import VALIDATORS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _ALNUM = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 NESTED_ESCAPE = re.compile(rb"\x02(?:[bfnrt]|u[0-9a-fA-F]{4})")
@@ -29,10 +34,21 @@ _NESTED_ESCAPE_BEFORE = re.compile(NESTED_ESCAPE.pattern + rb"\Z")
 RIGHT = rb"(?![0-9A-Za-z])"
 SCREEN_LEFT = rb"(?:\b|_|\\[bfnrt]|\\u[0-9a-fA-F]{4})"
 r"""`\b` at the left of a screen, on the raw block."""
-_SEP = rb"[\"'`\x01\x02\x04\x05]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\x01\x02\x04\x05]{0,8}"
-_SCREEN_SEP = rb"[\"'`\\]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\\]{0,8}"
 _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-
+_EXACT_PARTS = {
+    b"<uuid>": _UUID,
+    b"<sep>": rb"[\"'`\x01\x02\x04\x05]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\x01\x02\x04\x05]{0,8}",
+    b"<quote>": rb"(?:\x01\x02)*(?:[\"'`]|\x04\x05)",
+    b"<word>": rb"(?:[^\s\"'`\x01\x04\x05]|\x01(?!\x02(?:\x01\x02)*[\x04'`]))",
+}
+"""In patterns that run on the shadow of a row."""
+_SCREEN_PARTS = {
+    b"<uuid>": _UUID,
+    b"<sep>": rb"[\"'`\\]{0,8}\s{0,4}(?:=>|:=|[:=])\s{0,4}[\"'`\\]{0,8}",
+    b"<quote>": rb"\\{0,15}[\"'`]",
+    b"<word>": rb"[^\s\"'`]",
+}
+"""In screens, on the raw block."""
 _NUMBERS = b"|".join(
     (
         rb"[2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{2}[ -]?[0-9]{2}[ -]?[0-9]",  # cards
@@ -85,7 +101,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         single = not _alternates(body)
         left = single and body.startswith(r"\b")
         right = single and body.endswith(r"\b") and not body.endswith(r"\\b")
-        middle = _filled(body[2 if left else 0 : -2 if right else None], _SEP)
+        middle = _filled(body[2 if left else 0 : -2 if right else None], _EXACT_PARTS)
         # Without a boundary in front, `re` finds the literal or the class the pattern begins with some ten times as fast.
         compiled = re.compile(flags.encode() + (b"(?:%s)%s" % (middle, RIGHT) if right else middle))
         if compiled.search(b""):
@@ -97,7 +113,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def exception(self) -> re.Pattern[bytes] | None:
         """Compile `unless`. Raises re.error."""
         flags, body = _split_flags(self.unless)
-        return re.compile(flags.encode() + b"(?:%s)\\Z" % _filled(body, _SEP)) if self.unless else None
+        return re.compile(flags.encode() + b"(?:%s)\\Z" % _filled(body, _EXACT_PARTS)) if self.unless else None
 
     def run_before(self) -> bytes:
         """The characters of `before`."""
@@ -119,7 +135,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             body = _shortened(body)
         if _LOOKAROUND.search(body):
             raise ValueError("needs a `screen`: a wider pattern without look-around and back-references")
-        text = _filled(body, _SCREEN_SEP)
+        text = _filled(body, _SCREEN_PARTS)
         return flags.encode() + (SCREEN_LEFT if left and self.screen else b"") + b"(?:" + text + b")"
 
 
@@ -156,7 +172,7 @@ class KeyRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def whole_form(self) -> re.Pattern[bytes] | None:
         """Compile `form`."""
-        return re.compile(_filled(self.form, _SEP)) if self.form else None
+        return re.compile(_filled(self.form, _EXACT_PARTS)) if self.form else None
 
 
 class Pack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -167,9 +183,12 @@ class Pack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     keys: list[KeyRule] = []
 
 
-def _filled(body: str, separator: bytes) -> bytes:
-    """A pattern with what `<sep>` and `<uuid>` stand for."""
-    return body.encode("ascii").replace(b"<sep>", separator).replace(b"<uuid>", _UUID)
+def _filled(body: str, parts: Mapping[bytes, bytes]) -> bytes:
+    """A pattern with what the names in angle brackets stand for."""
+    text = body.encode("ascii")
+    for name, part in parts.items():
+        text = text.replace(name, part)
+    return text
 
 
 def _split_flags(pattern: str) -> tuple[str, str]:
