@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.model.errors import ComponentError
-from shipper.redact.gate import Gate
 from shipper.redact.escapes import shadow
+from shipper.redact.gate import Gate
 from shipper.redact.keys import KeyFinder, closing
 from shipper.redact.rule import KeyRule
 from shipper.redact.secrecy import is_placeholder
