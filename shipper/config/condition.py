@@ -46,6 +46,18 @@ KEYWORDS = ("has", "not", "any", "all")
 _MISSPELT = frozenset(("hass", "haas", "hsa", "ahs", "exists", "exist", "nott", "nto", "anny", "alll"))
 """Close to a keyword, and no likely name of a field: refused, as the mistake would silently match nothing."""
 
+_OTHER_KEYWORDS = {"and": "all", "all_of": "all", "or": "any", "any_of": "any"}
+"""What other tools call a keyword."""
+_WITHOUT_OPERATOR = {
+    **dict.fromkeys(
+        ("eq", "equal", "equals", "is", "in", "one_of", "==", "="),
+        "write the value, or the list of values, without it: `{0}: VALUE`",
+    ),
+    **dict.fromkeys(("not", "ne", "neq", "not_in", "is_not", "!=", "not_equals"), "write `not: {{{0}: VALUE}}`"),
+    **dict.fromkeys(("exists", "exist", "has", "present"), "write `has: {0}`"),
+}
+"""What other tools have an operator for, and what is written here."""
+
 
 class ConditionError(ValueError):
     """A mistake in a condition: where within it (keys and positions), what, and what to do."""
@@ -134,7 +146,7 @@ class _Compiler:
     def _equals(self, field: str, value: object, path: Path) -> Mask:
         wanted = value if isinstance(value, list) else [value]
         if not wanted or not all(isinstance(item, Scalar) for item in wanted):
-            close = nearest(field, KEYWORDS)
+            close = _OTHER_KEYWORDS.get(field.lower()) or nearest(field, KEYWORDS)
             hint = f"did you mean `{close}`?" if close else ""
             return self._refuse(path, f"{field}: expected a value or a list of values, got {self._shown(path)}", hint)
         numbers = level.numbers_of(field)
@@ -175,6 +187,8 @@ def _meant(field: str, name: str) -> str:
         return f"did you mean `{operators.OTHER_WORDS[name.lower()]}`?"
     if close := nearest(field, KEYWORDS):
         return f"did you mean `{close}`?"
+    if name.lower() in _WITHOUT_OPERATOR:
+        return _WITHOUT_OPERATOR[name.lower()].format(field)
     hint = hint_of(name, operators.OPERATORS)
     return hint if "did you mean" in hint else f"{hint}; for a field in an object write `{field}.{name}`"
 

@@ -2,7 +2,8 @@ r"""Nested: a text in a record that is a JSON object itself becomes that object,
 
 RULES
 - `"payload":"{\"a\":1}"` becomes `"payload":{"a":1}`: the object as it is written, only that it stands on one line. A text
-  that is no object, or one that no parser here takes, stays as it is.
+  that is no object, or one that no parser here takes, stays as it is. So does an object that has a member twice, in itself or
+  further in: as text it is a document, as an object it would be refused.
 - `a.b` is the member `a.b`, or else `b` inside the object `a`.
 
 THEORY
@@ -12,6 +13,7 @@ otherwise (other escapes, the same name within another object) the row is taken 
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +45,19 @@ def unnest(rows: list[bytes], values: Values, name: str) -> dict[int, dict[str, 
         inner = value.strip(_BLANKS).encode()
         try:
             held = msgspec.json.decode(inner)
+            json.loads(inner, object_pairs_hook=_once, parse_int=len, parse_float=len)
             # Line ends stand between members only: in a text they would be no JSON.
             rows[row] = _replaced(rows[row], name, value, inner.replace(b"\n", b" ").replace(b"\r", b" "))
-        except (msgspec.DecodeError, RecursionError, LookupError):
+        except (ValueError, RecursionError, LookupError):
             continue
         found[row] = held
     return found
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> None:
+    """Raises ValueError where a member stands there twice."""
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError
 
 
 def exchange(members: Mapping[str, Values], name: str, objects: Mapping[int, dict[str, Any]]) -> None:

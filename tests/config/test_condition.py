@@ -83,6 +83,13 @@ def test_a_misspelt_keyword_is_refused(word) -> None:
     assert "did you mean" in problem.hint
 
 
+@pytest.mark.parametrize(("word", "meant"), [("and", "all"), ("or", "any")])
+def test_another_tool_s_keyword_is_told_in_ours(word, meant) -> None:
+    """`and` resembles `any`, but is not meant so."""
+    (problem,) = problems({word: [{"a": 1}]})
+    assert problem.hint == f"did you mean `{meant}`?"
+
+
 @pytest.mark.parametrize("field", ["hash", "note", "call", "many", "as", "host", "haste"])
 def test_a_field_that_resembles_a_keyword_is_a_field(field) -> None:
     """`hash` is no misspelt `has`."""

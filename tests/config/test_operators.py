@@ -131,6 +131,9 @@ def test_levels_are_compared_by_their_severity() -> None:
         ({">=": 5}, "a: `>=` is no operator", "did you mean `gte`?"),
         ({"Prefix": "x"}, "a: `Prefix` is no operator", "did you mean `prefix`?"),
         ({"b": 1}, "a: `b` is no operator", "write `a.b`"),
+        ({"equals": 1}, "a: `equals` is no operator", "without it: `a: VALUE`"),
+        ({"not": 1}, "a: `not` is no operator", "write `not: {a: VALUE}`"),
+        ({"exists": True}, "a: `exists` is no operator", "write `has: a`"),
     ],
 )
 def test_what_an_operator_cannot_take_is_refused(asked: object, message: str, hint: str) -> None:

@@ -125,3 +125,11 @@ def test_an_object_that_is_too_deep_stays_a_text() -> None:
     deep = '{"a":' * 5000 + "1" + "}" * 5000
     row = json.dumps({"payload": deep}).encode()
     assert decode([row]).rows == [row[:-1]]
+
+
+@pytest.mark.parametrize("text", ['{"a":1,"a":2}', '{"b":[{"a":1,"a":1}]}', '{"a":1,"\\u0061":2}'])
+def test_an_object_that_has_a_member_twice_stays_a_text(text: str) -> None:
+    """Elasticsearch takes the text, and would refuse the object."""
+    row = json.dumps({"payload": text}).encode()
+    columns = decode([row])
+    assert (columns.rows[0] + b"}", columns.column("payload")[0]) == (row, text)
