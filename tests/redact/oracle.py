@@ -6,6 +6,7 @@ way is where to look, how hits are merged, and how rows are rebuilt.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -74,9 +75,20 @@ class Oracle:
         return out.replace(out.strip(), b'"%s"' % out.strip()) if row.strip().isdigit() and len(hits) == 1 else out
 
 
+_COMPILED: dict[int, tuple[Rule, tuple[re.Pattern[bytes], bool], re.Pattern[bytes] | None]] = {}
+
+
+def compiled(rule: Rule) -> tuple[tuple[re.Pattern[bytes], bool], re.Pattern[bytes] | None]:
+    """Return a rule's exact pattern and exception, compiled once for each rule there is."""
+    if id(rule) not in _COMPILED:
+        _COMPILED[id(rule)] = rule, rule.exact(), rule.exception()
+    return _COMPILED[id(rule)][1:]
+
+
 def value_hits(rule: Rule, text: bytes) -> list[tuple[int, int]]:
     """Return where a rule's pattern holds in a shadow, leftmost first, a refused match tried again one byte further."""
-    (pattern, bounded), check, unless = rule.exact(), VALIDATORS[rule.validator], rule.exception()
+    (pattern, bounded), unless = compiled(rule)
+    check = VALIDATORS[rule.validator]
     spans, start = [], 0
     while found := pattern.search(text, start):
         first, last = found.span(rule.group)
