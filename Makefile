@@ -46,9 +46,10 @@ sim: $(STAMP) ## random programs of files and faults against the file source: SE
 quality: $(STAMP) ## precision and recall of the redaction on tests/corpus; SHIPPER_PUBLIC_LOGS=DIR: and on its *.log
 	$(BIN)/python -m tests.corpus.quality
 
-bench: $(STAMP) ## speed and memory against the yardstick, frames, stages, and idle files
+bench: $(STAMP) ## speed and memory against the yardstick, frames, text formats, and idle files
 	$(BIN)/python -m tests.bench.bench
 	$(BIN)/python -m tests.bench.frames
+	$(BIN)/python -m tests.bench.formats
 	$(BIN)/python -m tests.bench.chains
 	$(BIN)/python -m tests.bench.whole
 	$(BIN)/python -m tests.bench.stages
