@@ -150,6 +150,7 @@ sources:
         cut = None if shape is None else _Cut(lines, shape)
         if cut is None or not cut.columns:
             return None
+        cut.leave(self._lookups.misfits(cut))
         cut.leave(cut.misfits())
         pieces = self._lookups.pieces(cut)
         try:
@@ -257,6 +258,15 @@ class _Lookups:
             "seconds": Remembered(seconds),
         }
 
+    def misfits(self, cut: _Cut) -> set[int]:
+        """Rows whose request is none, so that nothing behind it stands where it should."""
+        found: set[int] = set()
+        for name in ("method", "version"):
+            made = self._made(name, cut)
+            if None in made:
+                found.update(row for row, piece in enumerate(made) if piece is None)
+        return found
+
     def pieces(self, cut: _Cut) -> list[_Piece]:
         """The pieces of rows, in order."""
         more: list[str] = [name for name in ("referrer", "agent", "forwarded", "seconds", "vhost") if name in cut.columns]
@@ -271,8 +281,18 @@ class _Lookups:
             self._made("status", cut),
             self._made("client", cut),
             *(self._made(name, cut) for name in more),
-            *([b',"http.response.body.bytes":', cut["size"]] if _are_sizes(cut["size"]) else [self._made("size", cut)]),
+            *self._sizes(cut),
         ]
+
+    def _sizes(self, cut: _Cut) -> list[_Piece]:
+        """Sizes hardly ever come again, so they are not looked up where all are numbers, or not there."""
+        sizes = cut["size"]
+        some = sizes if b"-" not in sizes else [size for size in sizes if size != b"-"]
+        if not some or not _are_sizes(some):
+            return [self._made("size", cut)]
+        if some is sizes:
+            return [b',"http.response.body.bytes":', sizes]
+        return [[b"" if size == b"-" else b',"http.response.body.bytes":' + size for size in sizes]]
 
     def _made(self, name: str, cut: _Cut) -> list[bytes | None]:
         return list(map(self._makers[name].__getitem__, cut[name]))
@@ -284,7 +304,7 @@ def _lookup(pattern: bytes, template: bytes, times: int = 1) -> Remembered[bytes
 
     def made(value: bytes) -> bytes | None:
         found = match(value)
-        if found is None or not _is_utf8(value):
+        if found is None or not (value.isascii() or _is_utf8(value)):
             return b"" if value == b'""' else None
         return b"" if found[1] == b"-" else template % (found.groups() * times)
 
