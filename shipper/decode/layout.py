@@ -172,37 +172,37 @@ class TextDecoder(ABC):
     def decode(self, batch: SafeBatch) -> Columns:
         """Columns of a batch; see `Decoder.decode`."""
         lines = _lines(batch)
-        return as_columns(batch, lines, self._read_lines(batch, lines), self._clashing)
+        return as_columns(batch, lines, self._read(lines), self._clashing)
 
     def read_batch(self, batch: SafeBatch) -> Reading:
         """Read the lines of a batch; see `Decoder.read_batch`."""
-        return self._read_lines(batch, _lines(batch))
-
-    def _read_lines(self, batch: SafeBatch, lines: Sequence[bytes]) -> Reading:
-        return self.read(lines) if _WRAPPED in batch.block else self._read(lines, {})
+        return self._read(_lines(batch))
 
     def read(self, lines: Sequence[bytes], marks: frozenset[str] | None = None) -> Reading:  # noqa: ARG002
         """Read some lines by themselves; see `Decoder.read`."""
-        return self._read(*_apart(lines))
+        return self._read(Lines.of(lines))
 
-    def _read(self, heads: Sequence[bytes], rests: Mapping[int, bytes]) -> Reading:
-        """Read the first lines of records; `rests` are the further lines of some."""
-        if self.begins is not None and not self.begins.search(b"\n" + Lines.of(heads).text):
-            return _refusal(dict.fromkeys(range(len(heads)), self.refusal))
-        plain: Sequence[int] = sorted(rests)
-        usual = list(compress(heads, _mask(len(heads), plain))) if plain else heads
-        quick = self.quick(usual) if usual else None
+    def _read(self, lines: Lines) -> Reading:
+        usual, wrapped = _apart(lines)
+        if self.begins is not None and not self.begins.search(
+            b"\n".join([b"", usual.text, *(head for head, _ in wrapped.values())])
+        ):
+            return _refusal(dict.fromkeys(range(len(lines)), self.refusal))
+        quick = self.quick(usual) if len(usual) else None
         if quick is None:
-            return self._read_plainly(heads, rests)
+            heads = list(lines)
+            for row, (head, _) in wrapped.items():
+                heads[row] = head
+            return self._read_plainly(heads, {row: rest for row, (_, rest) in wrapped.items()})
+        plain: Sequence[int] = list(wrapped)
         if quick.left:
-            places = list(compress(range(len(heads)), _mask(len(heads), plain))) if plain else range(len(heads))
+            places = list(compress(range(len(lines)), _mask(len(lines), plain))) if plain else range(len(lines))
             plain = sorted([*plain, *(places[row] for row in quick.left)])
         if not plain:
             # Members are the format's own, none of them null: there is nothing for a guard to see.
-            return Reading(quick.rows, quick.fields, {}, self._odd(len(heads), (), ()), marks=frozenset())
-        left = self._read_plainly(
-            [heads[row] for row in plain], {place: rests[row] for place, row in enumerate(plain) if row in rests}
-        )
+            return Reading(quick.rows, quick.fields, {}, self._odd(len(lines), (), ()), marks=frozenset())
+        heads = [wrapped[row][0] if row in wrapped else lines[row] for row in plain]
+        left = self._read_plainly(heads, {place: wrapped[row][1] for place, row in enumerate(plain) if row in wrapped})
         rows = woven(quick.rows, left.rows, plain)
         fields = Lazy({}, lambda name: woven(quick.fields[name], left.fields[name], plain))
         odd = set(range(len(rows))) if self._always_odd else {plain[row] for row in left.odd}
@@ -298,8 +298,12 @@ class TextDecoder(ABC):
         return list(map(b"".join, zip(*pieces, strict=False))) if count else []
 
 
-def _lines(batch: SafeBatch) -> Sequence[bytes]:
-    return Lines(batch.block, batch.count) if batch.ends is None else split_rows(batch.block, batch.ends)
+def _lines(batch: SafeBatch) -> Lines:
+    """The rows of a batch, those of several lines as frames write them."""
+    if batch.ends is None:
+        return Lines(batch.block, batch.count)
+    rows = split_rows(batch.block, batch.ends)
+    return Lines.of([orjson.dumps({"message": row.decode("utf-8", "replace")}) if b"\n" in row else row for row in rows])
 
 
 def _refusal(refused: dict[int, str]) -> Reading:
@@ -386,13 +390,14 @@ def escaped(values: Sequence[bytes]) -> Sequence[bytes]:
         text, whole = joined.decode(), True
     except UnicodeDecodeError:
         text, whole = joined.decode("utf-8", "replace"), False
-    if whole and len(orjson.dumps(text)) == len(joined) + 1 + len(values):  # two quotes, and a backslash before each newline
+    dumped = orjson.dumps(text)
+    if whole and len(dumped) == len(joined) + 1 + len(values):  # two quotes, and a backslash before each newline
         return values
-    found = text.split("\n")
-    if len(found) != len(values):  # further lines of a record were put to it
-        found = [value.decode("utf-8", "replace") for value in values]
-    # Within a text a quote has a backslash before it, so that a comma between two quotes is one between two texts.
-    return orjson.dumps(found)[2:-2].split(b'","')
+    # A NUL stands for an escaped backslash meanwhile: JSON has none itself, and what is left of `\n` are newlines.
+    found = dumped[1:-1].replace(rb"\\", b"\0").replace(rb"\n", b"\n").replace(b"\0", rb"\\").split(b"\n")
+    if len(found) == len(values):
+        return found
+    return [orjson.dumps(value.decode("utf-8", "replace"))[1:-1] for value in values]  # further lines of a record were put to it
 
 
 def woven(usual: Sequence[Any], others: Sequence[Any], places: Sequence[int]) -> list[Any]:
@@ -442,13 +447,21 @@ def _number(row: int, value: bytes, refused: dict[int, str]) -> int | float | No
     return None
 
 
-def _apart(lines: Sequence[bytes]) -> tuple[list[bytes], dict[int, bytes]]:
-    """First lines of records, and the further ones of those that have some."""
-    rests: dict[int, bytes] = {}
-    heads = list(lines)
-    for row, line in enumerate(lines):
-        if line.startswith(_WRAPPED):
-            head, *rest = unwrapped(line)
-            if rest:
-                heads[row], rests[row] = head, rest[0]
-    return heads, rests
+def _apart(lines: Lines) -> tuple[Lines, dict[int, tuple[bytes, bytes]]]:
+    """Records of one line, and by row (first line, further ones) of the others."""
+    wrapped: dict[int, tuple[bytes, bytes]] = {}
+    kept: list[bytes] = []
+    text, row, counted, taken = lines.text, 0, 0, 0
+    begin = 0 if text.startswith(_WRAPPED) else text.find(b"\n" + _WRAPPED) + 1 or -1
+    while begin >= 0:
+        row += text.count(b"\n", counted, begin)
+        counted, end = begin, text.index(b"\n", begin)
+        head, *rest = unwrapped(text[begin:end])
+        if rest:
+            wrapped[row] = head, rest[0]
+            kept.append(text[taken:begin])
+            taken = end + 1
+        begin = text.find(b"\n" + _WRAPPED, begin) + 1 or -1
+    if not wrapped:
+        return lines, wrapped
+    return Lines(b"".join([*kept, text[taken:]]), len(lines) - len(wrapped)), wrapped

@@ -64,6 +64,7 @@ lines_of = st.lists(formed | messages.map(str.encode).filter(bool), min_size=1, 
 
 @given(lines_of)
 @example([b"a|INFO|1|", b'b"\\\t|ERROR||', b"c||2|x"])
+@example([b'",|INFO||', b'"|INFO||', b"\\n|INFO||", b"\\|INFO||"])
 def test_each_line_says_what_it_says_alone(lines: list[bytes]) -> None:
     """Whatever stands beside it; a line that is not of the format is kept as text."""
     columns = decode(lines)
