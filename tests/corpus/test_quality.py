@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections import Counter
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from stdnum import iban, luhn
@@ -15,13 +17,16 @@ from tests.corpus import identities
 from tests.corpus.forms import Entry
 from tests.corpus.make import BREAK, HERE, MADE, REAL, content_of, entries
 from tests.corpus.quality import (
+    LEAST,
     NEGATIVES,
     POSITIVES,
+    Judged,
     Span,
     batch,
     gate,
     is_true,
     measured,
+    public_hits,
     readings,
     report,
     spans_of,
@@ -181,12 +186,37 @@ def test_a_mask_beyond_its_label_is_a_false_hit() -> None:
     assert not is_true(entry, Span("r", "elsewhere"))
 
 
+@cache
+def judgements(names: tuple[str, ...]) -> list[Judged]:
+    """Return what became of data files, measured once."""
+    return measured(names)
+
+
 def test_the_whole_corpus_goes_through_the_gate() -> None:
     """Every entry is judged, every masked row can be read, and the report fits a terminal."""
-    results = measured((*POSITIVES, *NEGATIVES))
+    results = [*judgements(POSITIVES), *judgements(NEGATIVES)]
     count = totals(results)
     assert len(results) == len(held(POSITIVES)) + len(held(NEGATIVES))
     assert count.positives == len(held(POSITIVES))
     assert [one.entry for one in results for span in one.false if span.rule == "unaligned"] == []
     assert max(map(len, report(results))) <= 80
     assert {"card", "iban", "password"} <= set(gate("").rules)
+
+
+def test_secrets_are_found_and_nothing_else_is_masked() -> None:
+    """At least 99 of 100 secrets, in whatever form; at least 99 of 100 masks on the whole corpus are right ones."""
+    secrets = totals(judgements(("positives/secrets.ndjson",)))
+    assert secrets.positives > 1000
+    assert secrets.recall >= LEAST
+    assert totals([*judgements(POSITIVES), *judgements(NEGATIVES)]).precision >= LEAST
+
+
+def test_public_logs_hold_no_card_account_telephone_number_or_token(tmp_path: Path) -> None:
+    """Logs as they are published, where SHIPPER_PUBLIC_LOGS names some; else lines as Hadoop's file system writes them."""
+    lines = [
+        f"INFO dfs.DataNode: Receiving block blk_{sign}{number}"
+        for sign in ("", "-")
+        for number in range(4 * 10**18, 4 * 10**18 + 500)
+    ]
+    (tmp_path / "made.log").write_text("\n".join(lines))
+    assert public_hits(Path(os.environ.get("SHIPPER_PUBLIC_LOGS", tmp_path))) == {}
