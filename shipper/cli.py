@@ -223,6 +223,32 @@ def explain(config: str, source: int) -> None:
     click.echo(explanation.explain(pipeline, sys.stdin.buffer.read(1 << 24), source, os.environ))
 
 
+@cli.group()
+def redact() -> None:
+    """Look for secrets and personal data with the rules of the gate."""
+
+
+@redact.command()
+@click.argument("paths", nargs=-1, type=click.Path(), metavar="FILE...")
+@click.option("--packs", default="secrets,pii", show_default=True, help="Which rules, separated by commas.")
+@click.option("--cost", is_flag=True, help="Print what each rule costs a record: of the files, or of records without a secret.")
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 also when something was found.")
+@click.option("--json", "as_json", is_flag=True, help="Print one object of JSON a line.")
+@refusing
+def scan(paths: Sequence[str], packs: str, **options: bool) -> int:
+    """Say what is found in files, `-` is standard input: file, line, rule, and the line masked. Exits with 1 when there is something."""
+    from shipper import scan_page
+
+    if not paths and not options["cost"]:
+        raise click.UsageError("Name the files to be looked at; - is standard input.")
+    wanted = [name.strip() for name in packs.split(",")]
+    if unknown := [name for name in wanted if name not in ("secrets", "pii")]:
+        raise click.BadParameter(f"there is no pack {unknown[0]!r}; there are secrets and pii", param_hint="--packs")
+    print_ = scan_page.costs if options["cost"] else scan_page.hits
+    found = print_(paths, wanted, as_json=options["as_json"])
+    return 1 if found and not options["exit_zero"] else 0
+
+
 @cli.command()
 @click.argument("topic", required=False)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of pipeline files, for editors.")
