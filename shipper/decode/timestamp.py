@@ -99,6 +99,10 @@ class Timeline:
 
     def read(self, values: Sequence[object], before: float) -> Times:
         """Read a column. `before` is the time, in Unix seconds, for rows that come before any readable one."""
+        if values and values[0] is None and values.count(None) == len(values):
+            second = math.floor(before)
+            stamps = [b"%b000Z" % self._prefixes[second]] * len(values)
+            return Times([second] * len(values), stamps, dict.fromkeys(range(len(values)), "timestamp_missing"))
         if self._takes_canonical:
             try:
                 return self._read_canonical(values)

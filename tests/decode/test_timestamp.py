@@ -268,3 +268,50 @@ def test_the_first_times_of_a_stream_are_of_the_past_when_they_say_no_year(texts
     times = read_first(lambda after: timeline.read(texts, after), float(NOON))
     assert [f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}" for second in times.seconds] == expected
     assert [stamp[:19].decode() for stamp in times.stamps] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "stamp", "flag"),
+    [
+        ("2026-02-05 15:30:45 CET", "2026-02-05T14:30:45.000Z", ""),
+        ("2026-07-05 15:30:45 cest", "2026-07-05T13:30:45.000Z", ""),
+        ("2026-02-05 14:30:45 UTC", "2026-02-05T14:30:45.000Z", ""),
+        ("2026-02-05 14:30:45 GMT", "2026-02-05T14:30:45.000Z", ""),
+        ("2026-10-25 02:30:00 CEST", "2026-10-25T00:30:00.000Z", ""),
+        ("2026-10-25 02:30:00 CET", "2026-10-25T01:30:00.000Z", ""),
+        ("2026-02-05 15:30:45 CEST", "2023-11-14T22:13:20.000Z", "timestamp_unreadable"),
+        ("2026-02-05 15:30:45 PST", "2023-11-14T22:13:20.000Z", "timestamp_unreadable"),
+    ],
+)
+def test_a_zone_that_is_named_is_that_of_the_settings_or_utc(text: str, stamp: str, flag: str) -> None:
+    """Its name tells the hours that come twice apart; a name that the zone does not have then is no time."""
+    found = told(Timeline(["%Y-%m-%d %H:%M:%S %Z"], "Europe/Berlin"), [text] * 5, BEFORE)
+    assert [(read, why) for _, read, why in found] == [(stamp.encode(), flag)] * 5
+
+
+def test_a_text_with_its_zone_is_read_whatever_the_layouts() -> None:
+    """As frames and senders tell their times; one without a zone is not."""
+    found = told(Timeline(["%b %e %H:%M:%S"], "Europe/Berlin"), ["2026-02-05T14:30:45Z", "2026-02-05T14:30:45"], BEFORE)
+    assert [why for *_, why in found] == ["", "timestamp_unreadable"]
+
+
+def test_the_caches_of_shapes_are_bounded() -> None:
+    """Texts of ever other lengths, and ever other seconds."""
+    timeline = Timeline(["%Y-%m-%d %H:%M:%S.%f"])
+    for digits in range(1, 30):
+        timeline.read([f"2026-02-05 14:30:45.{'1' * digits}"] * 5, BEFORE)
+    for day in range(1, 5):
+        timeline.read(
+            [f"2026-02-0{day} {at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}.123" for at in range(0, 86_400, 20)], BEFORE
+        )
+    assert len(timeline._shapes) <= 16
+    assert max(map(len, timeline._shapes.values())) <= 8192
+    assert len(timeline._prefixes) <= 20_000
+
+
+def test_a_layout_or_a_zone_that_is_none_is_refused() -> None:
+    """In words for the user."""
+    with pytest.raises(ValueError, match="expected a layout"):
+        Timeline(["yyyy"])
+    with pytest.raises(ValueError, match="did you mean `Europe/Berlin`"):
+        Timeline((), "Europe/Berlni")
