@@ -106,6 +106,9 @@ sources:
         Member("event.duration", "number"),
     )
 
+    begins = re.compile(rb'\] "')
+    refusal = "no line of an access log"
+
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """See `decoder.py` for the arguments."""
         super().__init__(config, reads, adds, spare)
@@ -116,7 +119,7 @@ sources:
     def parse(self, lines: Sequence[bytes]) -> Parsed:
         """Read each line with one expression."""
         found = [line and line.groups(b"") for line in map(_LINE.fullmatch, lines)]
-        refused = {row: "no line of an access log" for row, parts in enumerate(found) if parts is None}
+        refused = {row: self.refusal for row, parts in enumerate(found) if parts is None}
         whole = [parts or (b"",) * _LINE.groups for parts in found]
         domain, port, client, ident, user, time, request, status, size, referrer, agent, forwarded, seconds = zip(
             *whole, strict=True

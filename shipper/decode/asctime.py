@@ -72,6 +72,8 @@ sources:
     decode: {asctime: {layout: "%(asctime)s [%(levelname)s] %(name)s: %(message)s", zone: Europe/Berlin}}
 """
 
+    refusal = "not in the format of the settings"
+
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """Raises ComponentError for a format that no line can be read by."""
         self._format = read_format(config.layout, config.datefmt)
@@ -85,6 +87,7 @@ sources:
             self.timeline = Timeline(self._format.time_layouts, config.zone or "UTC", config.fold)
         except ValueError as error:
             raise ComponentError(str(error), "datefmt", "such as %Y-%m-%d %H:%M:%S") from error
+        self.begins = self._format.begins()
         self._line, self._head = self._format.line(), self._format.head()
         trace = rb"(?:\[(?P<trace>%b)\] )?+" % _UUID
         self._blocks = [self._format.block(careful=careful) for careful in (False, True)]
@@ -113,7 +116,7 @@ sources:
             split = list(map(_TRACED.fullmatch, columns[MESSAGE]))
             columns[_TRACE] = [message[1] if message else b"" for message in split]
             columns[MESSAGE] = [message[2] if message else whole for message, whole in zip(split, columns[MESSAGE], strict=True)]
-        return Parsed(columns, {row: "not in the format of the settings" for row, line in enumerate(found) if line is None})
+        return Parsed(columns, {row: self.refusal for row, line in enumerate(found) if line is None})
 
     def quick(self, lines: Sequence[bytes]) -> Quick | None:
         """Read what the expression for blocks takes."""

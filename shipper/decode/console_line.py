@@ -27,6 +27,7 @@ _BEGIN = re.compile(rf"(?:({_TIME})(?: |\Z))?(?:\[({LEVEL}) *\](?: |\Z))?", re.A
 _COLOUR = rb"(?:\x1b\[[0-9;]*m)*+"
 COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 TIME_OR_LEVEL = re.compile(rb"(%b)(?:%b)(?=%b \[)|(?=\[)()" % (_COLOUR, _TIME.encode(), _COLOUR))
+BEGINS = re.compile(rb"\n[\d\[\x1b]")
 _PAIR = re.compile(rb"(%b[A-Za-z_][\w.:/@$-]{0,255}%b=%b)([^\x1b]*+)(%b)" % (_COLOUR, _COLOUR, _COLOUR, _COLOUR))
 _CONSTANTS = (b"True", b"False", b"None")
 _KINDS = (

@@ -138,8 +138,8 @@ class TextDecoder(ABC):
     guards: Mapping[str, bytes] = {}
     rest: ClassVar[str] = "message"
     """The member that takes the further lines of a record."""
-    begins: ClassVar[re.Pattern[bytes] | None] = None
-    """How lines of the format begin, with a newline before it: lines of which none begins so are refused at a glance."""
+    begins: re.Pattern[bytes] | None = None
+    """What all lines of the format have, at their beginning, behind a newline, or elsewhere: without it all are refused at a glance."""
     refusal: ClassVar[str] = "another format"
     """Why they are refused."""
 

@@ -70,6 +70,8 @@ sources:
 """
 
     members = (Member("message"), Member("log.level"))
+    begins = re.compile(rb"=")
+    refusal = "no line of key=value pairs"
 
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """See `decoder.py` for the arguments."""
@@ -88,7 +90,7 @@ sources:
         for row, line in enumerate(lines):
             pairs = read_line(line)
             if pairs is None:
-                refused[row] = "no line of key=value pairs"
+                refused[row] = self.refusal
                 continue
             columns["message"][row] = line
             found: dict[str, bytes] = {}

@@ -83,6 +83,13 @@ class Format(NamedTuple):
     is_iso: bool
     """Whether the time is an `asctime` without a format of its own."""
 
+    def begins(self) -> re.Pattern[bytes]:
+        """How lines begin, a newline before it."""
+        first = self.fields[0]
+        return re.compile(
+            b"\n" + re.escape(first.before) + (first.plain if first.member == STAMP and not first.is_padded else b""), re.DOTALL
+        )
+
     def line(self) -> re.Pattern[bytes]:
         """Of a whole line; a group for each of `fields`."""
         return re.compile(b"".join([*(field.group() for field in self.fields), re.escape(self.fields[-1].behind)]), re.DOTALL)

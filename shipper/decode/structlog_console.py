@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from shipper.config.fields import ComponentConfig
-from shipper.decode.console_line import COLOURS, LEVEL, TIME_OR_LEVEL, pairs_template, read_line, stripped, template_of
+from shipper.decode.console_line import BEGINS, COLOURS, LEVEL, TIME_OR_LEVEL, pairs_template, read_line, stripped, template_of
 from shipper.decode.layout import STAMP, Lazy, Lines, Member, Parsed, Quick, Remembered, TextDecoder, texts
 from shipper.decode.templates import Templates
 from shipper.decode.timestamp import Timeline
@@ -73,6 +73,8 @@ sources:
 
     members = tuple(map(Member, ("message", "log.level", "log.logger", "error.type", "error.message", "error.stack_trace")))
     rest = "error.stack_trace"
+    begins = BEGINS
+    refusal = "neither a time nor a level at its beginning"
 
     def __init__(self, config: Config, reads: Sequence[str], adds: Sequence[str], spare: Sequence[str] = ()) -> None:
         """Raises ComponentError for a width that is none."""
@@ -123,7 +125,7 @@ sources:
                 columns[name][row] = text.encode()
             extras[row] = b"".join(b",%b:%b" % (orjson.dumps(key), value) for key, value in pairs.items())
             names.update(pairs)
-        refused = {row: "neither a time nor a level at its beginning" for row, line in enumerate(found) if line is None}
+        refused = {row: self.refusal for row, line in enumerate(found) if line is None}
         return Parsed(columns, refused, extras, names)
 
     def quick(self, lines: Sequence[bytes]) -> Quick | None:
