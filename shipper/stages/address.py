@@ -11,7 +11,7 @@ RULES
 from __future__ import annotations
 
 from bisect import bisect_right
-from ipaddress import IPv4Address, IPv6Address, collapse_addresses, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, collapse_addresses, ip_network
 from typing import TYPE_CHECKING
 
 from shipper.model.address import canonical_ipv4, parsed_address
@@ -133,23 +133,15 @@ class _Hops(dict[str, tuple[str | None, bool]]):
             return None, False
         if len(self) >= HOPS_KEPT_MAX:
             self.clear()
-        address = canonical(entry)
-        self[entry] = hop = address, address is not None and self._is_trusted(address)
-        return hop
-
-    def _is_trusted(self, address: str) -> bool:
-        number, version = canonical_ipv4(address), 4
+        text = entry.strip()
+        number, version = canonical_ipv4(text), 4  # as most are: spares most of the parsing
         if number < 0:
-            number, version = int(ip_address(address)), 6
+            address = parsed_address(text)
+            if address is None:
+                self[entry] = _NOBODY
+                return _NOBODY
+            text, number, version = str(address), int(address), address.version
         starts, ends = self._bounds[version]
         at = bisect_right(starts, number) - 1
-        return at >= 0 and number <= ends[at]
-
-
-def canonical(text: str) -> str | None:
-    """The address in a text as we write it; None where there is none."""
-    text = text.strip()
-    if canonical_ipv4(text) >= 0:
-        return text
-    address = parsed_address(text)
-    return None if address is None else str(address)
+        self[entry] = hop = text, at >= 0 and number <= ends[at]
+        return hop

@@ -4,7 +4,7 @@ RULES
 - What is said of an address stands in `places.py`, which address counts behind proxies in `address.py`.
 - Every valid address yields `ip` in its canonical form, looked up or not, so that the field can be mapped as `ip`. Only where the
   field is `<target>.ip` itself it stands in the record already, as text formats write it: then it is added, and the row merged
-  (`Columns.odd`), where it was written otherwise.
+  (`Columns.odd`), where it was written otherwise; behind proxies it is exchanged in the row (`rewriting.py`).
 - Addresses of special purpose (RFC 6890 and the IANA registries it made) are named instead of missed: `address_class` says
   `private`, `loopback`, `link_local`, `shared` (CGNAT, RFC 6598), `documentation`, `multicast` ... It is not an ECS field; ECS
   leaves names that it does not define to us. They are looked up all the same: MaxMind's databases have nothing there, but a
@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from itertools import compress, repeat
-from operator import and_, mul
+from operator import and_, is_not, mul, ne
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -46,6 +46,7 @@ from shipper.stages.address import (
     class_of,
 )
 from shipper.stages.places import anonymous_fields, as_fields, database_family, geo_fields, part
+from shipper.stages.rewriting import Rewriting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,10 +76,11 @@ class Geoip:
     Behind proxies: `{field: remote_addr, forwarded: x_forwarded_for, trusted: [10.0.0.0/8]}`. The header is believed from the
     right only, as anybody may write anything into it: as long as an address is one of `trusted`, the entry left of it counts; the
     first that is not is the client. An entry that is no address ends the walk at the address before it, and a header that came
-    from an address outside of `trusted` is not looked at. So name your own proxies in `trusted`, and nothing else.
+    from an address outside of `trusted` is not looked at. So name your own proxies in `trusted`, and nothing else. It costs 0.3 us
+    for one proxy and 0.5 us for two, besides the 0.2 to 0.4 us of the rest.
 
-    Where `field` is `client.ip` itself, as in access logs, the address stays as it stands, and the rest is put beside it. With
-    `forwarded` the record's own moves to `shipper.record`, which costs 8 us a record: `target: source` spares that.
+    Where `field` is `client.ip` itself, as in access logs, the address stays where it stands, and the rest is put beside it. With
+    `forwarded` the address that counts takes its place, and the record's own goes to `shipper.record.client.ip`.
     """
 
     class Config(ComponentConfig, frozen=True, kw_only=True):
@@ -116,13 +118,13 @@ stages:
         _refuse_unusable(config)
         self.reads: Sequence[str] = tuple(name for name in (config.field, config.forwarded) if name is not None)
         self._tables = _opened(config, resources)
-        self._stands_already = config.field == f"{config.target}.ip" and config.forwarded is None
-        told = (
-            ["address_class", "geo", "as", "anonymous"]
-            if self._stands_already
-            else ["ip", "address_class", "geo", "as", "anonymous"]
-        )
+        self._stands_already = config.field == f"{config.target}.ip"
+        told = [] if self._stands_already else ["ip"]
+        told += ["address_class", "geo", "as", "anonymous"]
         self.adds: Sequence[str] = tuple(f"{config.target}.{name}" for name in told)
+        self.changes: Sequence[str] = ()
+        if self._stands_already and config.forwarded is not None:
+            self.changes, self.adds = (str(config.field),), (*self.adds, f"shipper.record.{config.field}")
         self.objects: Sequence[str] = (config.target,)
         self._proxies = None if config.forwarded is None else Proxies(config.trusted)
         self._opening = "," + orjson.dumps(config.target).decode() + ':{"ip":"'
@@ -145,12 +147,14 @@ stages:
             self._cache.is_strange = False
             values = [value if _may_be_address(value) else None for value in values]
             endings = list(map(self._cache.__getitem__, values))
+        if self.changes:
+            self._exchange(columns, values)
         if not any(endings):
             return
-        if self._stands_already:
-            self._mark_odd(columns, values, endings)
-        else:
+        if not self._stands_already:
             columns.splice(self._beginnings(values, endings))
+        elif not self.changes:
+            self._mark_odd(columns, values, endings)
         columns.splice(endings)
 
     def _addresses(self, columns: Columns) -> Sequence[Any]:
@@ -159,6 +163,21 @@ stages:
             return columns.column(self.reads[0])
         *peers, headers = map(columns.column, self.reads)
         return self._proxies.callers(peers[0] if peers else repeat(SOMEBODY), headers)
+
+    def _exchange(self, columns: Columns, callers: Sequence[str | None]) -> None:
+        """Put the addresses that count in the place of those that the records have, which are kept aside."""
+        name = self.changes[0]
+        peers = columns.column(name)
+        mask = list(map(and_, map(ne, callers, peers), map(is_not, callers, repeat(None))))
+        if not any(mask):
+            return
+        rows, found = list(compress(range(columns.count), mask)), list(compress(callers, mask))
+        aside = b',"shipper.record.%b":%%b' % name.encode().replace(b"%", b"%%")
+        own = iter([aside % orjson.dumps(peer) for peer in compress(peers, mask)])
+        rewriting = Rewriting(columns, columns.asked)
+        rewriting.write(name, rows, list(map(orjson.dumps, found)), found)
+        rewriting.finish()
+        columns.splice([next(own) if is_other else b"" for is_other in mask])
 
     def _mark_odd(self, columns: Columns, values: Sequence[object], endings: Sequence[bytes]) -> None:
         """Rows whose `ip` is written otherwise than ours: both cannot stand there."""

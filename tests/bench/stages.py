@@ -32,6 +32,7 @@ from shipper.model.batch import Stream
 from tests.bench import workload
 from tests.bench.bench import SEED
 from tests.bench.processes import packaged_databases
+from tests.kit.site import ROOT
 
 WINDOW = 1 << 18
 GOALS = {"user_agent": 0.6}
@@ -45,12 +46,27 @@ AGENTS = (
 """Each in as many versions as there are numbers up to VERSIONS."""
 VERSIONS = 60
 CITY, ASN = (str(path) for path in (packaged_databases().city, packaged_databases().asn))
+ANONYMOUS = str(ROOT / "tests" / "data" / "geoip" / "GeoIP2-Anonymous-IP-Test.mmdb")
 ERRORS = {"level": ["ERROR", "CRITICAL"]}
 Lanes = dict[str, list[dict[str, Any]]]
 LANES: Lanes = {
     "geoip": [{"geoip": {"field": "client_ip", "databases": [CITY, ASN]}}],
+    "geoip, anonymous too": [{"geoip": {"field": "client_ip", "databases": [CITY, ASN, ANONYMOUS]}}],
+    "geoip, behind proxies": [
+        {
+            "geoip": {
+                "field": "remote_addr",
+                "forwarded": "x_forwarded_for",
+                "trusted": ["10.0.0.0/8"],
+                "databases": [CITY, ASN],
+            }
+        }
+    ],
     "throttle": [{"throttle": {"when": ERRORS, "key": ["service", "logger"], "rate": "100/s", "burst": 500}}],
     "throttle, all records": [{"throttle": {"key": ["service", "logger"], "rate": "100/s", "burst": 500}}],
+    "throttle, in shadow": [
+        {"throttle": {"key": "{service}-{logger}", "rate": "100/s", "burst": 500, "protect_level": "error", "shadow": True}}
+    ],
     "user_agent": [{"user_agent": {"field": "user_agent"}}],
     "python": [{"python": {"file": "enrich.py", "reads": ["duration_ms"], "adds": ["slow"]}}],
     "filter, drops a tenth": [{"filter": {"drop": {"method": "DELETE", "level": ["INFO", "DEBUG"]}, "reason": "noise"}}],
@@ -152,6 +168,18 @@ def with_agents(lines: list[bytes]) -> Iterator[bytes]:
         yield b'%b,"user_agent":"%b"}\n' % (line[:-2], agent.encode())
 
 
+def behind_proxies(lines: list[bytes]) -> Iterator[bytes]:
+    """The records as behind two proxies: the client is the first entry of the header."""
+    drawn = random.Random(SEED)
+    for line in lines:
+        client, entry, peer = orjson.loads(line)["client_ip"].encode(), drawn.randrange(20), drawn.randrange(20)
+        yield b'%b,"remote_addr":"10.0.1.%d","x_forwarded_for":"%b, 10.0.0.%d"}\n' % (line[:-2], peer, client, entry)
+
+
+INPUTS = {"user_agent": with_agents, "geoip, behind proxies": behind_proxies}
+"""What the records are made for these lanes."""
+
+
 def yardstick(lines: list[bytes]) -> float:
     """Microseconds a record."""
     began = time.process_time()
@@ -162,12 +190,13 @@ def yardstick(lines: list[bytes]) -> float:
 
 def measure(lanes: dict[str, Lane], lines: list[bytes], rounds: int) -> tuple[dict[str, list[Counter[str]]], list[float]]:
     """Of each lane the rounds, and the yardsticks beside them."""
-    data, browsed = b"".join(lines), b"".join(with_agents(lines))
+    data = b"".join(lines)
+    inputs = {name: b"".join(INPUTS[name](lines)) for name in lanes if name in INPUTS}
     spent: dict[str, list[Counter[str]]] = {name: [] for name in lanes}
     yardsticks = []
     for number in range(rounds + 1):
         for name, lane in lanes.items():
-            us = lane.run(browsed if lane.step == "user_agent" else data)
+            us = lane.run(inputs.get(name, data))
             if number:  # the first round warms caches
                 spent[name].append(us)
         yardsticks.append(yardstick(lines))

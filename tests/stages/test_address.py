@@ -9,12 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shipper.model.address import parsed_address
 from shipper.stages import address as module
-from shipper.stages.address import HOPS_MAX, SOMEBODY, Proxies, address_class, canonical
+from shipper.stages.address import HOPS_MAX, SOMEBODY, Proxies, address_class
 
 TRUSTED = ("10.0.0.0/8", "10.1.0.0/16", "192.168.7.1/32", "fd00::/8")
 PROXIES = Proxies(TRUSTED)
 OUTSIDE = "81.2.69.142"
+
+
+def canonical(text: str) -> str | None:
+    """The address in a text as we write it; None where there is none."""
+    address = parsed_address(text)
+    return None if address is None else str(address)
 
 
 def called_by(peer: str | None, header: str) -> str | None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.config.fields import FilePath, Network
+from shipper.decode.access_log import AccessLog
 from shipper.edge.tables import Tables
 from shipper.model.address import parsed_address
 from shipper.model.errors import ComponentError
@@ -361,6 +362,19 @@ def test_document_has_an_address_once_beside_what_is_said_of_it(record: Any, exp
     (document,), odd = shipped([("geoip", stage(field="client.ip"))], [record])
     assert expected == {name: document[name] for name in document if name not in ("@timestamp", "log", "host")}
     assert odd == is_odd
+
+
+def test_address_that_counts_takes_the_place_of_the_proxy_in_an_access_log() -> None:
+    """Nothing is taken apart; the proxy's address is kept aside, and a client that came without a proxy stays as it is."""
+    line = b'%b - - [05/Feb/2026:12:00:00 +0000] "GET / HTTP/1.1" 200 7 "-" "curl/8.5.0" "%b"'
+    lines = [line % (b"10.0.0.1", b"6.6.6.6, 89.160.20.112"), line % (b"89.160.20.112", b"6.6.6.6"), line % (b"10.0.0.1", b"-")]
+    geoip = stage(field="client.ip", forwarded="http.request.header.x-forwarded-for", trusted=[Network("10.0.0.0/8")])
+    (behind, direct, local), odd = shipped([("geoip", geoip)], lines, AccessLog)
+    assert 0 == odd
+    assert ("89.160.20.112", "10.0.0.1") == (behind["client.ip"], behind["shipper.record.client.ip"])
+    assert "29518" == str(behind["client"]["as"]["number"]) == str(direct["client"]["as"]["number"])
+    assert ("89.160.20.112", "10.0.0.1") == (direct["client.ip"], local["client.ip"])
+    assert not any("shipper.record.client.ip" in document for document in (direct, local))
 
 
 @given(octets=st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), max_size=60))

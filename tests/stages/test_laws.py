@@ -185,6 +185,7 @@ STAGES = {
     "geoip": lambda: geoip(),
     "geoip, small cache": lambda: geoip(cache_max=2, target="source"),
     "geoip, beside the address": lambda: geoip(field="client.ip"),
+    "geoip, in place of the proxy": lambda: geoip(field="client.ip", forwarded="x_forwarded_for", trusted=[Network("0.0.0.0/1")]),
     "geoip, behind proxies": lambda: geoip(forwarded="x_forwarded_for", trusted=[Network("0.0.0.0/1"), Network("fe80::/10")]),
     "geoip, behind proxies that log no peer": lambda: geoip(field=None, forwarded="x_forwarded_for", trusted=[Network("::/0")]),
     "metadata": lambda: metadata(static={"environment": "x", "service.name": "y", "client": 1}, path="{instance}"),
