@@ -26,6 +26,7 @@ from tests.corpus.make import entries
 from tests.corpus.quality import readings, survivor
 from tests.kit.fake_elastic import ModelElastic, Server, error_item
 from tests.kit.site import Site, Told, shipper
+from tests.redact.planting import is_word
 
 RUNS = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 PART = 6
@@ -75,6 +76,7 @@ def pieces(found: list[Entry]) -> set[str]:
             text = text.replace(secret, "\0")
         around += readings(text)
     parts = {secret[at : at + PART] for entry in found for secret in entry.secrets for at in range(len(secret) - PART + 1)}
+    parts = {part for part in parts if not is_word(part)}
     return {part for part in parts if not any(part in text for text in around)}
 
 

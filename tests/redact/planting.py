@@ -124,4 +124,10 @@ def leaks(row: bytes, cores: list[str]) -> list[str]:
     for _ in range(3):
         readings.append(readings[-1].replace("\\\\", "\\").replace('\\"', '"').replace("\\/", "/"))
     pieces = {core[at : at + 5] for core in cores for at in range(max(1, len(core) - 4))}
-    return [piece for piece in pieces if piece not in AROUND and any(piece in reading for reading in readings)]
+    telling = [piece for piece in pieces if piece not in AROUND and not is_word(piece)]
+    return [piece for piece in telling if any(piece in reading for reading in readings)]
+
+
+def is_word(piece: str) -> bool:
+    """Whether a part of a secret is small letters alone, as `shipp` of `shippo_live_...`: the texts around have such words too."""
+    return piece.replace("_", "").replace("-", "").isalpha() and piece == piece.lower()
